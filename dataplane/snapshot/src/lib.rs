@@ -1,1 +1,25 @@
-//! stub
+//! The contract between the two halves of Ravelin: plain, immutable, comparable data, and the channel that carries it.
+//!
+//! A [`Snapshot`] is everything that the data plane needs in order to serve: routes, policies, backends, certificates.
+//! No name is left to resolve but the keys of its own parts, durations are milliseconds, sizes are bytes, and secrets
+//! are in a type that shows itself to nobody. Its parts are content-addressed, so that only what changed travels.
+//!
+//! The controller imports this crate and never the data plane; the data plane imports it and never the controller.
+
+pub mod auth;
+pub mod backend;
+pub mod certificate;
+pub mod expression;
+pub mod host;
+pub mod key;
+pub mod part;
+pub mod rate_limit;
+pub mod route;
+pub mod secret;
+pub mod snapshot;
+
+pub use host::HostPattern;
+pub use key::{ObjectKey, PolicyKey};
+pub use part::{Change, Digest, Part, Parts};
+pub use secret::Secret;
+pub use snapshot::{Revision, Snapshot};

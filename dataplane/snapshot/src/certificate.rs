@@ -1,0 +1,17 @@
+//! Certificates for the TLS listener.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Secret;
+
+/// A chain and its key; the compiler has parsed both and found that they belong together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Certificate {
+    /// PEM, leaf first.
+    pub chain: String,
+    /// PEM: PKCS#8, PKCS#1 or SEC1.
+    pub key: Secret,
+    /// Seconds since the epoch: when the leaf ends. For metrics and findings; the data plane serves it until told otherwise.
+    pub not_after: i64,
+}

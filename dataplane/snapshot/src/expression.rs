@@ -1,0 +1,178 @@
+//! Expressions: CEL, parsed and type-checked by the compiler against the closed environment of API.md.
+//!
+//! The tree is our own: every name is resolved, every function is chosen for its operands' types, every constant
+//! pattern has been compiled once. The data plane turns it into closures; nothing in it can fail to compile there.
+//! Errors at run time are CEL's: a missing map entry, an index or a number out of range, a division by zero, a value
+//! of another type below `caller.claims`, which is dynamic.
+
+use serde::{Deserialize, Serialize};
+
+/// A checked expression, with its text for logs and explanations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Expression {
+    /// What the user wrote.
+    pub source: String,
+    pub node: Node,
+}
+
+/// A node. Its type is known to the compiler; where operands are dynamic, the function checks them at run time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Node {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Double(f64),
+    String(String),
+    Bytes(Vec<u8>),
+    /// Seconds and nanoseconds since the epoch.
+    Timestamp(i64, u32),
+    /// Seconds and nanoseconds, of one sign.
+    Duration(i64, i32),
+    Attribute(Attribute),
+    /// A comprehension's variable, by its depth from the outermost (0).
+    Variable(u32),
+    List(Vec<Node>),
+    Map(Vec<(Node, Node)>),
+    /// A member of a map or of a dynamic value: an error if it is not there.
+    Select {
+        of: Box<Node>,
+        member: String,
+    },
+    /// `has(of.member)`.
+    Has {
+        of: Box<Node>,
+        member: String,
+    },
+    /// `of[index]`.
+    Index {
+        of: Box<Node>,
+        index: Box<Node>,
+    },
+    /// Short-circuit, and an error only where the other side does not decide (CEL).
+    And(Box<Node>, Box<Node>),
+    Or(Box<Node>, Box<Node>),
+    Conditional {
+        condition: Box<Node>,
+        then: Box<Node>,
+        otherwise: Box<Node>,
+    },
+    /// A regular expression that is a constant (RE2 syntax, linear time): `matches`.
+    Matches {
+        text: Box<Node>,
+        pattern: String,
+    },
+    Call {
+        function: Function,
+        arguments: Vec<Node>,
+    },
+    /// `list.all(x, ..)` and its kin over a list or a map's keys.
+    Comprehension {
+        kind: Comprehension,
+        over: Box<Node>,
+        body: Box<Node>,
+    },
+    /// `list.map(x, condition, value)`.
+    MapIf {
+        over: Box<Node>,
+        condition: Box<Node>,
+        value: Box<Node>,
+    },
+}
+
+/// The closed environment of API.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Attribute {
+    RequestMethod,
+    /// In normal form.
+    RequestPath,
+    /// Map of string to string; the first value of a repeated name.
+    RequestQuery,
+    /// Map of lower-case name to string; several values are joined by a comma.
+    RequestHeaders,
+    RequestHost,
+    RequestScheme,
+    RequestId,
+    SourceAddress,
+    SourcePort,
+    CallerId,
+    CallerMethod,
+    CallerIssuer,
+    CallerScopes,
+    CallerGroups,
+    /// Dynamic.
+    CallerClaims,
+    CallerPlan,
+    RouteNamespace,
+    RouteName,
+    RouteRule,
+    Now,
+}
+
+/// CEL's standard functions and operators, without overloads for types the environment cannot produce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Function {
+    Not,
+    Negate,
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+    /// `value in list` or `key in map`.
+    In,
+    Size,
+    StartsWith,
+    EndsWith,
+    Contains,
+    /// `matches` with a pattern that is not a constant is refused by the compiler; see [`Node::Matches`].
+    LowerAscii,
+    UpperAscii,
+    Trim,
+    Split,
+    ToInt,
+    ToUint,
+    ToDouble,
+    ToString,
+    ToBytes,
+    ToBool,
+    ToTimestamp,
+    ToDuration,
+    /// `timestamp.getHours(zone)`, the zone an optional IANA name or offset; UTC without.
+    GetFullYear,
+    /// From 0.
+    GetMonth,
+    /// Day of the month from 0.
+    GetDayOfMonth,
+    /// Day of the month from 1.
+    GetDate,
+    /// From 0, Sunday.
+    GetDayOfWeek,
+    GetDayOfYear,
+    GetHours,
+    GetMinutes,
+    GetSeconds,
+    GetMilliseconds,
+    /// `ip in cidr`: `cidr('10.0.0.0/8').containsIP(source.address)`.
+    CidrContainsIp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Comprehension {
+    All,
+    Exists,
+    ExistsOne,
+    Filter,
+    Map,
+}

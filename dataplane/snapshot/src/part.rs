@@ -1,0 +1,332 @@
+//! Content-addressed parts, in a map that is cheap to copy and cheap to compare.
+//!
+//! A snapshot of 100,000 routes differs from the one before by a route or two. [`Parts`] is split into shards behind
+//! `Arc`s: a copy shares them all, a change copies one shard, and a comparison passes over those that are shared.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{BuildHasher, Hash},
+    ops::Deref,
+    sync::Arc,
+};
+
+use aws_lc_rs::digest;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::secret::reveal;
+
+/// A part and the digest of its content. Two parts with equal digests are equal.
+#[derive(Debug)]
+pub struct Part<T> {
+    digest: Digest,
+    value: Arc<T>,
+}
+
+impl<T: Serialize> Part<T> {
+    /// Serializes `value` once, for its digest.
+    pub fn new(value: T) -> Self {
+        Self::of(Arc::new(value))
+    }
+
+    pub fn of(value: Arc<T>) -> Self {
+        Self { digest: Digest::of(&encode(&*value)), value }
+    }
+}
+
+impl<T> Part<T> {
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub fn value(&self) -> &Arc<T> {
+        &self.value
+    }
+}
+
+impl<T> Deref for Part<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> Clone for Part<T> {
+    fn clone(&self) -> Self {
+        Self { digest: self.digest, value: Arc::clone(&self.value) }
+    }
+}
+
+impl<T> PartialEq for Part<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl<T> Eq for Part<T> {}
+
+/// The canonical bytes of a part, with its secrets: for the channel, the sealed file and digests only.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    // Invariant: our types have string keys or are lists, and no serializer of ours fails.
+    reveal(|| serde_json::to_vec(value)).expect("plain data serializes (invariant)")
+}
+
+/// 256 bits: SHA-256 of a part, or the sum of such over a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    pub fn of(bytes: &[u8]) -> Self {
+        // Invariant: SHA-256 is 32 bytes.
+        Self(digest::digest(&digest::SHA256, bytes).as_ref().try_into().expect("32 bytes (invariant)"))
+    }
+
+    /// Adds `other` to a sum, lane by lane and wrapping: the digest of a set, whatever the order, kept up to date in
+    /// proportion to what changes. It guards against mistakes between two halves that trust each other, not forgers.
+    pub fn add(&mut self, other: Self) {
+        self.lanes(other, u64::wrapping_add);
+    }
+
+    pub fn subtract(&mut self, other: Self) {
+        self.lanes(other, u64::wrapping_sub);
+    }
+
+    fn lanes(&mut self, other: Self, op: fn(u64, u64) -> u64) {
+        for (mine, theirs) in self.0.chunks_exact_mut(8).zip(other.0.chunks_exact(8)) {
+            // Invariant: chunks_exact(8) gives 8 bytes.
+            let sum = op(
+                u64::from_le_bytes((&*mine).try_into().expect("8 bytes (invariant)")),
+                u64::from_le_bytes(theirs.try_into().expect("8 bytes (invariant)")),
+            );
+            mine.copy_from_slice(&sum.to_le_bytes());
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(D::Error::custom("a digest is 64 hex digits"));
+        }
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            // Invariant: the text is ASCII.
+            let pair = str::from_utf8(pair).expect("ASCII (invariant)");
+            *byte = u8::from_str_radix(pair, 16).map_err(D::Error::custom)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+const SHARDS: usize = 256;
+
+/// A map from keys to parts. Iteration is shard by shard, in no promised order; [`Parts::sorted`] is deterministic.
+pub struct Parts<K, T> {
+    shards: Arc<[Arc<Shard<K, T>>]>,
+    len: usize,
+    digest: Digest,
+}
+
+type Shard<K, T> = BTreeMap<K, Part<T>>;
+
+/// A key whose part differs between two maps.
+#[derive(Debug, PartialEq)]
+pub struct Change<'a, K, T> {
+    pub key: &'a K,
+    /// Absent: it is new.
+    pub before: Option<&'a Part<T>>,
+    /// Absent: it is gone.
+    pub after: Option<&'a Part<T>>,
+}
+
+impl<K: Clone + Ord + Hash + Serialize, T> Parts<K, T> {
+    pub fn get(&self, key: &K) -> Option<&Part<T>> {
+        self.shards[shard_of(key)].get(key)
+    }
+
+    pub fn insert(&mut self, key: K, part: Part<T>) {
+        self.digest.add(entry_digest(&key, part.digest));
+        match self.shard_mut(&key).insert(key.clone(), part) {
+            Some(old) => self.digest.subtract(entry_digest(&key, old.digest)),
+            None => self.len += 1,
+        }
+    }
+
+    pub fn remove(&mut self, key: &K) -> Option<Part<T>> {
+        if self.get(key).is_none() {
+            return None; // no copy of a shard for nothing
+        }
+        let old = self.shard_mut(key).remove(key)?;
+        self.digest.subtract(entry_digest(key, old.digest));
+        self.len -= 1;
+        Some(old)
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Of all keys and parts, whatever the order of insertion.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &Part<T>)> {
+        self.shards.iter().flat_map(|shard| shard.iter())
+    }
+
+    /// All entries in the order of their keys.
+    pub fn sorted(&self) -> Vec<(&K, &Part<T>)> {
+        let mut all: Vec<_> = self.iter().collect();
+        all.sort_unstable_by_key(|(key, _)| *key);
+        all
+    }
+
+    /// What is new, changed or gone since `before`: work in proportion to the shards that changed.
+    pub fn changes<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = Change<'a, K, T>> {
+        let changed = self.shards.iter().zip(before.shards.iter()).filter(|(new, old)| !Arc::ptr_eq(new, old));
+        changed.flat_map(|(new, old)| {
+            let here = new.iter().filter_map(|(key, part)| {
+                let was = old.get(key);
+                (was != Some(part)).then_some(Change { key, before: was, after: Some(part) })
+            });
+            let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
+            here.chain(gone.map(|(key, part)| Change { key, before: Some(part), after: None }))
+        })
+    }
+
+    fn shard_mut(&mut self, key: &K) -> &mut Shard<K, T> {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[shard_of(key)])
+    }
+}
+
+/// Stable for the life of the process, the same for every map, so that shards can be compared.
+fn shard_of<K: Hash>(key: &K) -> usize {
+    let hash = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().hash_one(key);
+    // Truncation is what is wanted: any eight bits do.
+    hash as usize % SHARDS
+}
+
+fn entry_digest<K: Serialize>(key: &K, part: Digest) -> Digest {
+    Digest::of(&encode(&(key, part)))
+}
+
+impl<K, T> Default for Parts<K, T> {
+    fn default() -> Self {
+        let empty = Arc::new(BTreeMap::new());
+        Self { shards: std::iter::repeat_n(empty, SHARDS).collect(), len: 0, digest: Digest::default() }
+    }
+}
+
+impl<K, T> Clone for Parts<K, T> {
+    fn clone(&self) -> Self {
+        Self { shards: Arc::clone(&self.shards), len: self.len, digest: self.digest }
+    }
+}
+
+impl<K, T> PartialEq for Parts<K, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.digest == other.digest
+    }
+}
+
+impl<K: Clone + Ord + Hash + Serialize, T> FromIterator<(K, Part<T>)> for Parts<K, T> {
+    fn from_iter<I: IntoIterator<Item = (K, Part<T>)>>(entries: I) -> Self {
+        let mut parts = Self::default();
+        entries.into_iter().for_each(|(key, part)| parts.insert(key, part));
+        parts
+    }
+}
+
+/// As a list of pairs in the order of the keys.
+impl<K: Clone + Ord + Hash + Serialize, T: Serialize> Serialize for Parts<K, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.sorted().into_iter().map(|(key, part)| (key, &**part)))
+    }
+}
+
+impl<'de, K, T> Deserialize<'de> for Parts<K, T>
+where
+    K: Clone + Ord + Hash + Serialize + Deserialize<'de>,
+    T: Serialize + Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let entries = <Vec<(K, T)>>::deserialize(deserializer)?;
+        let count = entries.len();
+        let parts: Self = entries.into_iter().map(|(key, value)| (key, Part::new(value))).collect();
+        if parts.len() == count { Ok(parts) } else { Err(D::Error::custom("a key stands twice")) }
+    }
+}
+
+impl<K: fmt::Debug, T: fmt::Debug> fmt::Debug for Parts<K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.shards.iter().flat_map(|shard| shard.iter()).map(|(key, part)| (key, &part.value)))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parts(map: &BTreeMap<u8, u8>) -> Parts<u8, u8> {
+        map.iter().map(|(key, value)| (*key, Part::new(*value))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn changes_are_those_of_a_plain_map(before: BTreeMap<u8, u8>, edits: Vec<(u8, Option<u8>)>) {
+            let old = parts(&before);
+            let (mut after, mut new) = (before.clone(), old.clone());
+            for (key, value) in edits {
+                match value {
+                    Some(value) => { after.insert(key, value); new.insert(key, Part::new(value)); }
+                    None => { after.remove(&key); new.remove(&key); }
+                }
+            }
+            let mut found: Vec<_> = new.changes(&old).map(|c| (*c.key, c.before.map(|p| **p), c.after.map(|p| **p))).collect();
+            found.sort_unstable();
+            let mut keys: Vec<u8> = before.keys().chain(after.keys()).copied().collect();
+            keys.sort_unstable();
+            keys.dedup();
+            let expected: Vec<_> = keys.into_iter().map(|k| (k, before.get(&k).copied(), after.get(&k).copied())).filter(|(_, b, a)| b != a).collect();
+            prop_assert_eq!(found, expected);
+            prop_assert_eq!(new.digest(), parts(&after).digest(), "the digest does not depend on the way");
+            prop_assert_eq!(new.len(), after.len());
+            prop_assert_eq!(old.digest(), parts(&before).digest(), "the old map is untouched");
+        }
+    }
+
+    #[test]
+    fn a_part_round_trips_with_its_digest_and_a_key_never_stands_twice() {
+        let all = parts(&BTreeMap::from([(1, 10), (2, 20)]));
+        let text = serde_json::to_string(&all).unwrap();
+        assert_eq!(text, "[[1,10],[2,20]]");
+        assert_eq!(serde_json::from_str::<Parts<u8, u8>>(&text).unwrap(), all);
+        assert!(serde_json::from_str::<Parts<u8, u8>>("[[1,10],[1,20]]").is_err());
+        let digest = serde_json::to_string(&all.digest()).unwrap();
+        assert_eq!(serde_json::from_str::<Digest>(&digest).unwrap(), all.digest());
+    }
+}

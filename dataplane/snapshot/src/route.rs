@@ -1,0 +1,258 @@
+//! Routes: which request goes where, and what happens to it on the way.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ObjectKey, PolicyKey, backend::Algorithm, backend::BackendKey, expression::Expression, host::HostPattern};
+
+/// One route object, compiled. The unit in which routes travel and in which the data plane's table is rebuilt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Route {
+    /// Seconds since the epoch; absent sorts as newest. With the key it breaks ties between equal matches: the oldest
+    /// wins, then namespace and name (Gateway API).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<i64>,
+    /// The hostnames that this route owns; never empty ([`HostPattern::Any`] stands for "every host").
+    pub hosts: Vec<HostPattern>,
+    /// Certificates that this route brings for its hosts, served by SNI; keys of [`crate::Snapshot::certificates`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<ObjectKey>,
+    /// In the order of the object. A broken rule keeps its place with [`Action::Reject`].
+    pub rules: Vec<Rule>,
+}
+
+/// One rule: its matches, what protects it, what it does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    /// The user's name for it, else its index in the object: the `rule` of logs and expressions.
+    pub name: String,
+    /// Any of them; never empty (no `matches` in the object is one match of the prefix `/`).
+    pub matches: Vec<Match>,
+    /// Who may call it.
+    pub auth: Guard,
+    /// How much may be called: every policy must admit, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Guard>,
+    /// On the way to the backend, in the object's order within each kind.
+    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
+    pub request_headers: HeaderChanges,
+    /// On every answer of this rule that comes from a backend or a direct response.
+    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
+    pub response_headers: HeaderChanges,
+    pub action: Action,
+    pub timeouts: Timeouts,
+}
+
+/// Whether a policy stands before a rule, and which. There is no "absent because broken": that is [`Guard::Closed`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Guard {
+    /// No policy of this kind applies.
+    Open,
+    /// The policy of that key: in [`crate::Snapshot::auth`] for `auth`, in [`crate::Snapshot::limits`] for `limits`.
+    Policy(PolicyKey),
+    /// A policy applies and cannot be enforced: every request is refused with `policy_invalid`. The key names it.
+    Closed(PolicyKey),
+}
+
+/// A conjunction: all that is set must hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Match {
+    pub path: PathMatch,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<FieldMatch>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<FieldMatch>,
+    /// A boolean expression, tried after all else; an error is false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Expression>,
+}
+
+/// Paths are in the one normal form of the gateway (see `ravelin_dataplane::normalize`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PathMatch {
+    Exact(String),
+    /// Segment-wise (Gateway API): no final slash, but for `/` itself; `/a` matches `/a` and `/a/b`, not `/ab`.
+    Prefix(String),
+    /// Matches the whole path; the compiler has tried it with the data plane's engine and limits.
+    Regex(String),
+}
+
+/// A condition on a header (`name` in lower case) or on a query parameter (`name` as it is).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FieldMatch {
+    pub name: String,
+    pub value: ValueMatch,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ValueMatch {
+    Exact(String),
+    Regex(String),
+    Present,
+}
+
+/// What a rule does with a request that its guards have admitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    Forward(Forward),
+    Redirect(Redirect),
+    Respond(DirectResponse),
+    /// The rule is broken: every request of it gets this reason.
+    Reject(Broken),
+}
+
+/// Why a rule or a backend reference cannot serve; each is a stable reason of API.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Broken {
+    /// 500 `route_invalid`.
+    RouteInvalid,
+    /// 500 `backend_invalid`.
+    BackendInvalid,
+    /// 503 `policy_invalid`: a policy names a rule that this route does not have, or cannot be attached safely.
+    PolicyInvalid,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Forward {
+    /// By weight, exact over time. Empty, or all of weight 0: 503 `no_endpoints` (then the fallback).
+    pub backends: Vec<WeightedBackend>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<Rewrite>,
+    /// Instead of the backend's own algorithm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<Algorithm>,
+    /// When nothing else can answer: no endpoint, connect failure, time-out, overload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WeightedBackend {
+    pub weight: u32,
+    pub target: Target,
+    /// Filters of this reference; applied after the rule's.
+    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
+    pub request_headers: HeaderChanges,
+    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
+    pub response_headers: HeaderChanges,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<Rewrite>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Target {
+    /// A key of [`crate::Snapshot::backends`].
+    Backend(BackendKey),
+    /// Missing, not granted or of a wrong kind: its share of the requests gets this.
+    Reject(Broken),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fallback {
+    Backend(Target),
+    Respond(DirectResponse),
+}
+
+/// Header names are in lower case. Applied as Gateway API says: `set`, then `add`, then `remove`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeaderChanges {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+}
+
+impl HeaderChanges {
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rewrite {
+    /// The `Host` that the backend sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathRewrite>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PathRewrite {
+    /// The whole path; the query stays.
+    Full(String),
+    /// In place of the prefix that matched (only with [`PathMatch::Prefix`]; the compiler sees to it).
+    Prefix(String),
+}
+
+/// Absent parts are the request's own (Gateway API's HTTPRequestRedirectFilter).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redirect {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathRewrite>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DirectResponse {
+    pub status: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+}
+
+/// Milliseconds; absent is no limit of the route's (the gateway's own bounds stay).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Timeouts {
+    /// From the request's head to the end of the answer's: 504 `request_timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_ms: Option<u64>,
+    /// Of one attempt, until the answer's head: 504 `backend_timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_request_ms: Option<u64>,
+    /// Between two frames of a streamed body or tunnel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_idle_ms: Option<u64>,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RouteInvalid => "route_invalid",
+            Self::BackendInvalid => "backend_invalid",
+            Self::PolicyInvalid => "policy_invalid",
+        })
+    }
+}

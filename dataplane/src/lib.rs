@@ -1,1 +1,24 @@
-//! stub
+//! The data plane: listeners, routing, policies, upstreams. It knows nothing of Kubernetes; it serves the snapshot
+//! that it was given last, and starts from the one on its disk when nobody gives it any.
+//!
+//! Start reading at [`pipeline`]: one function, top to bottom, is the way of a request. [`server`] is what surrounds
+//! it (threads, sockets, TLS, drain), [`table`] what it looks up, [`policy`] what may refuse, [`upstream`] where it goes.
+
+pub mod access_log;
+pub mod admin;
+pub mod body;
+pub mod expression;
+pub mod filter;
+pub mod metrics;
+pub mod normalize;
+pub mod pipeline;
+pub mod policy;
+pub mod receiver;
+pub mod reject;
+pub mod request;
+pub mod server;
+pub mod settings;
+pub mod table;
+pub mod upstream;
+
+pub use settings::{Bounds, Settings};

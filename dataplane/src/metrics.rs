@@ -1,0 +1,1 @@
+//! Counters of each worker, summed when they are scraped.

@@ -1,0 +1,1 @@
+//! The one normal form of paths, used for route, policy and upstream alike.

@@ -1,0 +1,1 @@
+//! Policies: what may refuse a request. Each has a shape of its own.

@@ -1,0 +1,1 @@
+//! Threads, sockets, TLS, connections, drain: what surrounds the pipeline.

@@ -1,0 +1,1 @@
+//! Where requests go: backends, connections, balancing, streams.

@@ -9,6 +9,7 @@
 pub mod auth;
 pub mod backend;
 pub mod certificate;
+pub mod channel;
 pub mod expression;
 pub mod host;
 pub mod key;
@@ -17,6 +18,7 @@ pub mod rate_limit;
 pub mod route;
 pub mod secret;
 pub mod snapshot;
+pub mod store;
 
 pub use host::HostPattern;
 pub use key::{ObjectKey, PolicyKey};

@@ -72,6 +72,21 @@ impl Snapshot {
         self.routes.iter().try_for_each(|(key, route)| self.check_route(key, route))
     }
 
+    /// As [`Snapshot::check`], given that `before` passed it: work in proportion to what changed, unless something that
+    /// a route may name is gone.
+    pub fn check_since(&self, before: &Self) -> Result<(), Dangling> {
+        let gone = self.backends.changes(&before.backends).any(|change| change.after.is_none())
+            || self.auth.changes(&before.auth).any(|change| change.after.is_none())
+            || self.limits.changes(&before.limits).any(|change| change.after.is_none())
+            || self.certificates.changes(&before.certificates).any(|change| change.after.is_none());
+        if gone {
+            return self.check();
+        }
+        let mut routes = self.routes.changes(&before.routes).filter_map(|change| Some((change.key, change.after?)));
+        routes.try_for_each(|(key, route)| self.check_route(key, route))
+    }
+
+    /// Of one route that is in the snapshot, or about to be.
     pub fn check_route(&self, key: &ObjectKey, route: &Route) -> Result<(), Dangling> {
         let dangling =
             |rule: &str, kind, to: String| Dangling { route: key.clone(), rule: rule.to_owned(), kind, key: to };

@@ -1,0 +1,56 @@
+# `make help` lists the targets. Rust and make are enough for `demo` and `run`; the others install what they need.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+TOOLS := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/tools
+CARGO_DENY := 0.20.2
+MDBOOK := 0.5.4
+H2SPEC := v2.2.1+incompatible
+GATEWAY_API := v1.6.3
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
+
+.PHONY: demo run
+demo: ## show what Ravelin does with real requests, on free ports; nothing is left running
+	cargo build --locked --quiet -p ravelin -p ravelin-echo -p ravelin-demo
+	cargo run --locked --quiet -p ravelin-demo
+
+run: ## the demo's gateway, left up, with what to try
+	cargo build --locked --quiet -p ravelin -p ravelin-echo -p ravelin-demo
+	cargo run --locked --quiet -p ravelin-demo -- --stay
+
+.PHONY: test lint conformance e2e bench
+test: ## everything that needs no cluster
+	cargo test --locked --workspace
+
+lint: $(TOOLS)/bin/cargo-deny ## format, clippy, licences, banned crates, advisories
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	PATH="$(TOOLS)/bin:$$PATH" deploy/deny.sh
+
+conformance: ## outside suites, pinned and unmodified: the Gateway API's manifests, h2spec (needs Go)
+	GATEWAY_API=$(GATEWAY_API) H2SPEC=$(H2SPEC) TOOLS="$(TOOLS)" deploy/conformance.sh
+
+e2e: ## a kind cluster, the image, helm install, the promises in e2e/, and the cluster is gone again
+	e2e/run.sh
+
+bench: ## Ravelin beside nginx and HAProxy, in one run
+	bench/run.sh
+
+.PHONY: image crds docs
+image: ## the container image as an OCI archive: target/image.tar
+	deploy/image.sh
+
+crds: ## write crds/yaml and the chart's copy
+	cargo run --locked --quiet -p ravelin-crds --example write
+
+docs: $(TOOLS)/bin/mdbook ## the book, in book/
+	"$(TOOLS)/bin/mdbook" build docs
+
+$(TOOLS)/bin/cargo-deny:
+	cargo install --locked --quiet --root "$(TOOLS)" cargo-deny@$(CARGO_DENY)
+
+$(TOOLS)/bin/mdbook:
+	cargo install --locked --quiet --root "$(TOOLS)" mdbook@$(MDBOOK)

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Outside suites, unmodified, pinned by their Go modules. Needs Go; nothing of theirs is committed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+echo "--- Gateway API $GATEWAY_API: every HTTPRoute of its conformance suite, pasted into an ApiRoute"
+suite=$(cd "$(mktemp -d)" && GOFLAGS=-mod=mod go mod download -json "sigs.k8s.io/gateway-api/conformance@$GATEWAY_API" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+[[ -d $suite ]] || { echo "conformance: the module $GATEWAY_API was not downloaded" >&2; exit 1; }
+GATEWAY_API_DIR=$suite cargo test --locked -p ravelin-crds --features conformance --test gateway_api_manifests
+
+echo "--- h2spec $H2SPEC: HTTP/2 as its RFCs say"
+mkdir -p "$TOOLS/bin"
+[[ -x $TOOLS/bin/h2spec ]] || GOBIN=$TOOLS/bin go install "github.com/summerwind/h2spec/cmd/h2spec@$H2SPEC"
+cargo build --locked -p ravelin -p ravelin-echo
+H2SPEC=$TOOLS/bin/h2spec deploy/h2spec.sh

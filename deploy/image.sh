@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Builds the static program and an image of nothing else; target/image.tar is an OCI archive. TAG names it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tag=${TAG:-ravelin:dev}
+target=${CARGO_TARGET_DIR:-$PWD/target}
+triple=$(uname -m)-unknown-linux-gnu
+
+# A static-pie; name resolution is hickory's, for glibc's cannot work in a static program.
+RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target "$triple" -p ravelin -p ravelin-echo
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+cp "$target/$triple/release/ravelin" "$target/$triple/release/ravelin-echo" deploy/Dockerfile deploy/Dockerfile.echo "$context/"
+cp /etc/ssl/certs/ca-certificates.crt "$context/" 2>/dev/null || : >"$context/ca-certificates.crt"
+
+archive() { # DOCKERFILE TAG FILE
+    rm -f "$3"
+    if command -v buildah >/dev/null; then
+        buildah --storage-driver vfs build --quiet --isolation chroot -f "$context/$1" -t "$2" "$context" >/dev/null
+        buildah --storage-driver vfs push --quiet "$2" "oci-archive:$3:$2"
+    else
+        docker build --quiet -f "$context/$1" -t "$2" "$context" >/dev/null
+        docker save -o "$3" "$2"
+    fi
+    echo "$2 -> $3"
+}
+archive Dockerfile "$tag" "$target/image.tar"
+archive Dockerfile.echo "ravelin-echo:dev" "$target/echo.tar"

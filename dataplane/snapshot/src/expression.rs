@@ -16,6 +16,10 @@ pub struct Expression {
     pub node: Node,
 }
 
+/// Nodes above one another, at most: the compiler refuses a deeper tree, so that walking one is safe on any stack. Chains
+/// of `&&` and `||` are long and are to be balanced.
+pub const MAX_DEPTH: usize = 128;
+
 /// A node. Its type is known to the compiler; where operands are dynamic, the function checks them at run time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -12,7 +12,11 @@ use std::{
 };
 
 use aws_lc_rs::digest;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Error},
+};
+use serde_json::error::Category;
 
 use crate::secret::reveal;
 
@@ -35,6 +39,11 @@ impl<T: Serialize> Part<T> {
 }
 
 impl<T> Part<T> {
+    /// A part whose bytes have been found to have this digest.
+    pub(crate) fn received(digest: Digest, value: T) -> Self {
+        Self { digest, value: Arc::new(value) }
+    }
+
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -69,6 +78,60 @@ impl<T> Eq for Part<T> {}
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     // Invariant: our types have string keys or are lists, and no serializer of ours fails.
     reveal(|| serde_json::to_vec(value)).expect("plain data serializes (invariant)")
+}
+
+/// What [`encode`] has written. Expressions nest deeper than serde_json would let them; the depth is bounded here instead.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    if depth(bytes) > MAX_DEPTH {
+        return Err(Malformed(format!("it is nested deeper than {MAX_DEPTH}")));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    deserializer.disable_recursion_limit();
+    let value = T::deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// Of lists and maps in JSON: two levels for each of an expression's, and a dozen around them.
+const MAX_DEPTH: usize = 2 * crate::expression::MAX_DEPTH + 64;
+
+/// How deep brackets nest outside strings. JSON that is not well-formed has some depth too, and fails later.
+fn depth(json: &[u8]) -> usize {
+    let (mut now, mut most, mut string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if string => escaped = true,
+            b'"' => string = !string,
+            b'[' | b'{' if !string => {
+                now += 1;
+                most = most.max(now);
+            }
+            b']' | b'}' if !string => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+/// Why bytes are not what they should be: in words that repeat no value, which may be secret.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Malformed(String);
+
+impl From<serde_json::Error> for Malformed {
+    fn from(error: serde_json::Error) -> Self {
+        let (text, column) = (error.to_string(), error.column());
+        // Names of fields are ours; all else that serde tells may come from a value.
+        let field = ["unknown field", "missing field"].iter().any(|known| text.starts_with(known));
+        let what = text.split(',').next().filter(|_| field).unwrap_or(match error.classify() {
+            Category::Syntax => "it is not JSON",
+            Category::Eof => "it ends too early",
+            Category::Data | Category::Io => "it is not of the form that this version knows",
+        });
+        let what = what.split(" at line").next().unwrap_or(what);
+        Self(format!("{what} (at byte {column})"))
+    }
 }
 
 /// 256 bits: SHA-256 of a part, or the sum of such over a set.
@@ -159,16 +222,16 @@ impl<K: Clone + Ord + Hash + Serialize, T> Parts<K, T> {
 
     pub fn insert(&mut self, key: K, part: Part<T>) {
         self.digest.add(entry_digest(&key, part.digest));
-        match self.shard_mut(&key).insert(key.clone(), part) {
+        match self.get(&key) {
             Some(old) => self.digest.subtract(entry_digest(&key, old.digest)),
             None => self.len += 1,
         }
+        let shard = self.shard_mut(&key);
+        shard.insert(key, part);
     }
 
     pub fn remove(&mut self, key: &K) -> Option<Part<T>> {
-        if self.get(key).is_none() {
-            return None; // no copy of a shard for nothing
-        }
+        self.get(key)?; // no copy of a shard for nothing
         let old = self.shard_mut(key).remove(key)?;
         self.digest.subtract(entry_digest(key, old.digest));
         self.len -= 1;

@@ -59,14 +59,20 @@ pub(super) struct Holdings {
 /// More than this are not worked on at once; the oldest is forgotten, and its answer goes nowhere.
 const MAX_OPEN: usize = 16;
 
+/// Of a refusal, in characters.
+const MAX_REASON: usize = 4096;
+
 impl Holdings {
     pub(super) fn greeting(&self) -> Greeting {
         Greeting { serving: self.serving.as_deref().map(Name::of), seen: self.seen }
     }
 
-    /// Takes note of a snapshot that is handed out.
-    fn hand_out(&mut self, snapshot: &Arc<Snapshot>) {
+    /// A snapshot has come. It is noted before it can be handed out, so that its revision never comes to mean another.
+    pub(super) fn seen(&mut self, snapshot: &Snapshot) {
         self.seen = Some(Name::of(snapshot));
+    }
+
+    fn hand_out(&mut self, snapshot: &Arc<Snapshot>) {
         self.open.insert(snapshot.revision, Arc::clone(snapshot));
         if self.open.len() > MAX_OPEN {
             self.open.pop_first();
@@ -127,6 +133,7 @@ impl Subscriber {
     /// The snapshot of that revision is not served; what was served before still is.
     pub fn refuse(&self, revision: Revision, refusal: Refusal) {
         let Some(snapshot) = lock(&self.holdings).open.remove(&revision) else { return };
+        let refusal = Refusal { reason: refusal.reason.chars().take(MAX_REASON).collect(), ..refusal };
         self.answer(Name::of(&snapshot), Err(refusal));
     }
 

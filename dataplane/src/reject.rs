@@ -1,6 +1,8 @@
 //! Every answer that the gateway makes itself.
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
 
 /// A stable reason of API.md: the problem's `reason`, the metric's label and the log's field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,5 +96,164 @@ pub struct Detail {
 impl From<Reason> for Reject {
     fn from(reason: Reason) -> Self {
         Self { reason, detail: None }
+    }
+}
+
+impl Reason {
+    /// The gRPC status of this refusal (API.md, "Answers that Ravelin makes itself").
+    pub fn grpc_status(self) -> u8 {
+        const INVALID_ARGUMENT: u8 = 3;
+        const DEADLINE_EXCEEDED: u8 = 4;
+        const PERMISSION_DENIED: u8 = 7;
+        const RESOURCE_EXHAUSTED: u8 = 8;
+        const UNIMPLEMENTED: u8 = 12;
+        const UNAVAILABLE: u8 = 14;
+        const UNAUTHENTICATED: u8 = 16;
+        match self {
+            Self::NoRoute => UNIMPLEMENTED,
+            Self::Unauthenticated => UNAUTHENTICATED,
+            Self::Forbidden => PERMISSION_DENIED,
+            Self::RateLimited | Self::QuotaExceeded => RESOURCE_EXHAUSTED,
+            Self::BackendTimeout | Self::RequestTimeout => DEADLINE_EXCEEDED,
+            Self::BadRequest => INVALID_ARGUMENT,
+            Self::RouteInvalid
+            | Self::BackendInvalid
+            | Self::NoEndpoints
+            | Self::BackendRefused
+            | Self::CircuitOpen
+            | Self::Overloaded
+            | Self::LimitUnavailable
+            | Self::PolicyInvalid
+            | Self::Misdirected
+            | Self::HeadersTooLarge
+            | Self::BodyTooLarge => UNAVAILABLE,
+        }
+    }
+
+    /// For people: the problem's `title` and gRPC's message.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::RouteInvalid => "The route is misconfigured",
+            Self::BackendInvalid => "The route refers to a backend that cannot be used",
+            Self::NoRoute => "No route matches",
+            Self::NoEndpoints => "The backend has no ready endpoint",
+            Self::BackendRefused => "The backend refused or broke off",
+            Self::BackendTimeout => "The backend did not answer in time",
+            Self::RequestTimeout => "The request took too long",
+            Self::CircuitOpen => "The backend is not called for now",
+            Self::Overloaded => "Too many requests wait for the backend",
+            Self::Unauthenticated => "A valid credential is required",
+            Self::Forbidden => "The caller may not do this",
+            Self::RateLimited => "Too many requests",
+            Self::QuotaExceeded => "The quota is used up",
+            Self::LimitUnavailable => "The limit cannot be checked",
+            Self::PolicyInvalid => "A policy of this route cannot be enforced",
+            Self::BadRequest => "The request is malformed",
+            Self::Misdirected => "The connection is not for this host",
+            Self::HeadersTooLarge => "The request's headers are too large",
+            Self::BodyTooLarge => "The request's body is too large",
+        }
+    }
+}
+
+/// What an answer has to know of the request that it refuses.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    pub request_id: &'a str,
+    /// By its content type (`application/grpc`, `application/grpc+proto`, ...).
+    pub grpc: bool,
+}
+
+impl Reject {
+    /// The answer: a problem (RFC 9457), or for gRPC a response of trailers only (gRPC over HTTP/2, "Responses").
+    pub fn render(&self, to: Refused<'_>) -> Response<Bytes> {
+        let mut response = if to.grpc { self.grpc() } else { self.problem(to.request_id) };
+        let headers = response.headers_mut();
+        if let Some(detail) = &self.detail {
+            for (name, value) in &detail.headers {
+                // A value that no header can hold is left out: the status says what matters.
+                if let Ok(value) = HeaderValue::from_str(value) {
+                    headers.append(HeaderName::from_static(name), value);
+                }
+            }
+            if let Some(seconds) = detail.retry_after {
+                headers.insert(header::RETRY_AFTER, seconds.into());
+            }
+        }
+        response
+    }
+
+    fn problem(&self, request_id: &str) -> Response<Bytes> {
+        let detail = self.detail.as_deref();
+        let problem = Problem {
+            title: self.reason.title(),
+            status: self.reason.status().as_u16(),
+            reason: self.reason.as_str(),
+            request_id,
+            rule: detail.and_then(|detail| detail.rule.as_deref()),
+            limit: detail.and_then(|detail| detail.limit.as_deref()),
+        };
+        // Invariant: a struct of strings and numbers serializes.
+        let body = serde_json::to_vec(&problem).expect("plain data serializes (invariant)");
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = self.reason.status();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+
+    fn grpc(&self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", u16::from(self.reason.grpc_status()).into());
+        headers.insert("grpc-message", HeaderValue::from_static(self.reason.title()));
+        response
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem<'a> {
+    title: &'a str,
+    status: u16,
+    reason: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'a str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_its_reason_its_limit_and_when_to_come_again() {
+        let detail = Detail {
+            limit: Some("per-client".to_owned()),
+            retry_after: Some(3),
+            headers: vec![("ratelimit", "\"per-client\";r=0;t=3".to_owned()), ("x-bad", "a\r\nb".to_owned())],
+            ..Detail::default()
+        };
+        let reject = Reject { reason: Reason::RateLimited, detail: Some(Box::new(detail)) };
+        let answer = reject.render(Refused { request_id: "r-1", grpc: false });
+        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert_eq!(answer.headers()["retry-after"], "3");
+        assert_eq!(answer.headers()["ratelimit"], "\"per-client\";r=0;t=3");
+        assert!(!answer.headers().contains_key("x-bad"), "no header is split");
+        let problem: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        let expected = serde_json::json!({
+            "title": "Too many requests", "status": 429, "reason": "rate_limited", "requestId": "r-1", "limit": "per-client",
+        });
+        assert_eq!(problem, expected);
+    }
+
+    #[test]
+    fn a_grpc_request_gets_a_grpc_status() {
+        let answer = Reject::from(Reason::NoRoute).render(Refused { request_id: "r-1", grpc: true });
+        assert_eq!((answer.status(), answer.body().len()), (StatusCode::OK, 0));
+        assert_eq!(answer.headers()["grpc-status"], "12");
     }
 }

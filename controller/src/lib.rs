@@ -1,1 +1,14 @@
-//! stub
+//! The controller: takes the objects that users wrote, compiles them into a snapshot and says what became of each.
+//! It knows nothing of HTTP proxying.
+//!
+//! The way of a change, top to bottom: a source ([`files`] or [`watch`]) keeps a [`model`] of all [`object`]s at one
+//! instant; [`compile`] turns it into a snapshot and [`verdict`]s, purely and by what changed; [`publish`] hands the
+//! snapshot to the data plane and keeps what was said about the objects, for statuses and the admin interface.
+
+pub mod compile;
+pub mod files;
+pub mod model;
+pub mod object;
+pub mod publish;
+pub mod verdict;
+pub mod watch;

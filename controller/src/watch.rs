@@ -1,0 +1,1 @@
+//! The source in a cluster: one reflector a kind, pruned, complete before anything is published.

@@ -1,5 +1,7 @@
 //! Objects as users wrote them, without what the compiler does not read.
 
+mod prune;
+
 use std::{collections::BTreeMap, fmt};
 
 use ravelin_crds::{
@@ -7,6 +9,8 @@ use ravelin_crds::{
 };
 use ravelin_snapshot::{ObjectKey, Secret as Hidden};
 use serde::Serialize;
+
+pub use prune::DEFAULT_NAMESPACE;
 
 /// The kinds that the controller reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -3,6 +3,7 @@
 //!
 //! Start reading at [`pipeline`]: one function, top to bottom, is the way of a request. [`server`] is what surrounds
 //! it (threads, sockets, TLS, drain), [`table`] what it looks up, [`policy`] what may refuse, [`upstream`] where it goes.
+//! [`receiver`] takes snapshots and swaps the table.
 
 pub mod access_log;
 pub mod admin;
@@ -21,4 +22,5 @@ pub mod settings;
 pub mod table;
 pub mod upstream;
 
+pub use server::{Addresses, Running, StartError, start};
 pub use settings::{Bounds, Settings};

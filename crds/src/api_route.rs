@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded::{ControllerName, Hostname};
 use crate::reference::{ParentReference, SecretReference};
+use crate::rules;
 use crate::status::conditions;
 pub use rule::ApiRouteRule;
 
@@ -60,7 +61,7 @@ pub struct ApiRouteSpec {
     pub tls: Option<RouteTls>,
     /// What happens to which request; at most 64. The most specific match wins, in Gateway API's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-validations" = rules::rule_names_unique()))]
     pub rules: Vec<ApiRouteRule>,
 }
 

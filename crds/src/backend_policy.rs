@@ -51,6 +51,10 @@ use tls::BackendTls;
     validation = Rule::new("self.targetRefs.all(t, t.kind in ['Service', 'Backend'])")
         .message("targetRefs: kind must be Service or Backend")
 )]
+#[x_kube(
+    validation = Rule::new("self.targetRefs.all(t, !has(t.sectionName) || t.kind == 'Service')")
+        .message("targetRefs: only a Service has sections (its named ports)")
+)]
 pub struct BackendPolicySpec {
     /// Backends in this namespace that the policy is for: of kind Service or Backend; sectionName is the name of a Service's
     /// port. At most 16.

@@ -1,5 +1,7 @@
 //! Strings with a limit and a pattern, as schemas: `#[schemars(with = "Option<Hostname>")]` on a `String` field.
 //!
+//! Some have a CEL rule with its message in brackets: the API server evaluates it on the value.
+//!
 //! They are no values: what the user said stays a `String`, and the compiler gives it meaning. Every string of the API has
 //! a length limit because the API server multiplies it into the cost of each CEL rule that reads it.
 
@@ -8,7 +10,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 macro_rules! bounded_strings {
-    ($($(#[$doc:meta])* $name:ident: $min:literal..=$max:literal $(, $pattern:expr)?;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident $([$rule:literal => $message:literal])?: $min:literal..=$max:literal $(, $pattern:expr)?;)*) => {$(
         $(#[$doc])*
         pub(crate) enum $name {}
 
@@ -22,7 +24,13 @@ macro_rules! bounded_strings {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                let schema = json_schema!({"type": "string", "minLength": $min, "maxLength": $max $(, "pattern": $pattern)?});
+                let schema = json_schema!({
+                    "type": "string",
+                    "minLength": $min,
+                    "maxLength": $max
+                    $(, "pattern": $pattern)?
+                    $(, "x-kubernetes-validations": [{"rule": $rule, "message": $message}])?
+                });
                 schema
             }
         }
@@ -43,7 +51,7 @@ bounded_strings! {
     /// An IP address or a DNS name.
     Address: 1..=253, r"^([A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?)*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$";
     /// An address range.
-    Cidr: 3..=49, r"^[0-9A-Fa-f:.]+/[0-9]{1,3}$";
+    Cidr["isCIDR(self)" => "must be an address range, such as 10.0.0.0/8 or 2001:db8::/32"]: 3..=49, r"^[0-9A-Fa-f:.]+/[0-9]{1,3}$";
     /// An HTTP field name (RFC 9110, token), Gateway API's `HeaderName`.
     HeaderName: 1..=256, r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$";
     /// An HTTP field value.
@@ -62,6 +70,8 @@ bounded_strings! {
     AbsolutePath: 1..=1024, PATH_CHARACTERS;
     /// A path that another is replaced by; may be empty, as in Gateway API.
     ReplacementPath: 0..=1024;
+    /// A duration that is not nothing.
+    PositiveDuration["self.matches('[1-9]')" => "must be longer than 0s"]: 2..=28, crate::duration::PATTERN;
     /// The name of an object.
     ObjectName: 1..=253;
     /// A namespace.

@@ -18,6 +18,9 @@ pub struct Duration(std::time::Duration);
 )]
 pub struct InvalidDuration(String);
 
+/// What the API server accepts as a duration: all of GEP-2257 and no more.
+pub(crate) const PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+
 impl Duration {
     pub const ZERO: Self = Self(std::time::Duration::ZERO);
 
@@ -128,7 +131,7 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "minLength": 2, "maxLength": 28, "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"})
+        json_schema!({"type": "string", "minLength": 2, "maxLength": 28, "pattern": PATTERN})
     }
 }
 

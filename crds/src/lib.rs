@@ -5,7 +5,8 @@
 //! Gateway API's, so that the `spec.rules` of an `HTTPRoute` is the `spec.rules` of an [`ApiRoute`].
 //!
 //! One file a kind; the words that several kinds share have files of their own ([`duration`], [`quantity`],
-//! [`reference`], [`matches`], [`limit`], [`status`]). [`bounded`] gives strings their limits and patterns.
+//! [`reference`], [`matches`], [`limit`], [`status`]). [`bounded`] gives strings their limits and patterns, `rules` has the CEL
+//! rules that several types share or that need explaining, and [`generate`] makes CRDs of it all.
 
 #![allow(clippy::duplicated_attributes, reason = "printer columns share their `type_`")]
 #![allow(unreachable_pub, reason = "KubeSchema copies each struct into a function body")]
@@ -17,6 +18,7 @@ pub mod backend_policy;
 mod bounded;
 pub mod direct_response;
 pub mod duration;
+pub mod generate;
 pub mod limit;
 pub mod load_balancing;
 pub mod matches;
@@ -25,7 +27,9 @@ pub mod quantity;
 pub mod rate_limit_policy;
 pub mod reference;
 pub mod reference_grant;
+mod rules;
 pub mod status;
+pub mod structural;
 
 pub use api_route::filter::{
     Coalesce, Compression, CompressionAlgorithm, Cors, CorsMethod, ExternalAuthFilter, FilterType, Fraction,

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::{EntryName, Expression, Percentage, TimeZone};
+use crate::bounded::{EntryName, Expression, Percentage, PositiveDuration, TimeZone};
 use crate::duration::Duration;
 use crate::quantity::Quantity;
 
@@ -14,6 +14,18 @@ use crate::quantity::Quantity;
 #[x_kube(
     validation = Rule::new("[has(self.rate), has(self.quota), has(self.concurrency), has(self.adaptive)].exists_one(x, x)")
         .message("exactly one of rate, quota, concurrency and adaptive must be set")
+)]
+#[x_kube(
+    validation = Rule::new("has(self.rate) || !(has(self.algorithm) || has(self.approximate))")
+        .message("algorithm and approximate go with rate")
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.maxDelay) || has(self.rate) || has(self.concurrency)")
+        .message("maxDelay goes with rate or concurrency")
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.rate) || !has(self.rate.burst) || !has(self.algorithm) || self.algorithm == 'TokenBucket'")
+        .message("burst goes with the algorithm TokenBucket")
 )]
 pub struct Limit {
     /// Name of the limit, unique in the policy: in the RateLimit headers, in refusals and in metrics.
@@ -89,6 +101,7 @@ pub struct Rate {
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub requests: u32,
     /// The time, such as 1s, 1m or 1h; more than 0s.
+    #[schemars(with = "PositiveDuration")]
     pub per: Duration,
     /// Requests at once, for the algorithm TokenBucket. Default: as many as requests.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,6 +148,7 @@ pub enum CalendarPeriod {
 )]
 pub struct Adaptive {
     /// Latency that is aimed at, such as 200ms.
+    #[schemars(with = "PositiveDuration")]
     pub target: Duration,
     /// Requests at once that always pass. Default: 10.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,9 +168,11 @@ pub struct Ban {
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub after: u32,
     /// Time in which they are counted, such as 1m.
+    #[schemars(with = "PositiveDuration")]
     pub within: Duration,
     /// How long the ban lasts, such as 10m. Refusals during it do not prolong it.
     #[serde(rename = "for")]
+    #[schemars(with = "PositiveDuration")]
     pub duration: Duration,
 }
 

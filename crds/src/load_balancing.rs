@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
-use crate::bounded::{CookieName, HeaderName, QueryParamName};
+use crate::bounded::{CookieName, HeaderName, PositiveDuration, QueryParamName};
 
 /// How requests are spread over the endpoints of a backend.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -71,6 +71,7 @@ pub struct ConsistentHashCookie {
     pub name: String,
     /// How long the cookie lives. Default: as long as the browser's session.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub ttl: Option<Duration>,
 }
 

@@ -33,6 +33,26 @@ pub struct RouteMatch {
 /// A condition on the path.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.value) || self.value.startsWith('/') || (has(self.type) && self.type == 'RegularExpression')")
+        .message("value must begin with /")
+        .field_path(".value")
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.value) || (has(self.type) && self.type == 'RegularExpression') || !(self.value.contains('//') || self.value.contains('/./') || self.value.contains('/../') || self.value.endsWith('/.') || self.value.endsWith('/..'))")
+        .message("value must not hold //, /./ or /../, nor end with /. or /..: no request has such a path")
+        .field_path(".value")
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.value) || (has(self.type) && self.type == 'RegularExpression') || self.value.matches('^[!$-;=@-Z_a-z~]*$')")
+        .message("value holds a character that no path has (RFC 3986): percent-encode it")
+        .field_path(".value")
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.value) || !has(self.type) || self.type != 'RegularExpression' || ''.matches(self.value)")
+        .message("value is no valid regular expression (RE2)")
+        .field_path(".value")
+)]
 pub struct PathMatch {
     /// How the value is compared: Exact, PathPrefix (default; whole segments) or RegularExpression (RE2, of the whole path).
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -65,6 +85,10 @@ impl PathMatch {
 /// A condition on one request header.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.value) != (has(self.type) && self.type == 'Present')")
+        .message("value must be set, except for the type Present, which has none")
+)]
 pub struct HeaderMatch {
     /// How the value is compared: Exact (default), RegularExpression (RE2, of the whole value) or Present (any value).
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -87,6 +111,10 @@ impl HeaderMatch {
 /// A condition on one query parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.value) != (has(self.type) && self.type == 'Present')")
+        .message("value must be set, except for the type Present, which has none")
+)]
 pub struct QueryParamMatch {
     /// How the value is compared: Exact (default), RegularExpression (RE2, of the whole value) or Present (any value).
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]

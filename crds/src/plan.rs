@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded::Text;
 use crate::limit::Limit;
+use crate::rules;
 use crate::status::ObjectStatus;
 
 /// The limits of a class of callers.
@@ -45,6 +46,10 @@ pub struct PlanSpec {
     #[schemars(with = "Option<Text>")]
     pub display_name: Option<String>,
     /// The limits; at most 64. A caller who changes plans keeps what was counted under the same limit's name.
-    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(min = 1, max = 64), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+        "x-kubernetes-validations" = rules::parents_are_there()
+    ))]
     pub limits: Vec<Limit>,
 }

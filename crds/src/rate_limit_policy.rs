@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounded::{Expression, ObjectName};
 use crate::limit::Limit;
 use crate::reference::{PolicyMode, PolicyTargetRef};
+use crate::rules;
 use crate::status::ObjectStatus;
 
 /// How much may pass.
@@ -56,6 +57,13 @@ use crate::status::ObjectStatus;
     validation = Rule::new("self.targetRefs.all(t, !has(t.sectionName) || t.kind == 'ApiRoute')")
         .message("targetRefs: only an ApiRoute has sections (its named rules)")
 )]
+#[x_kube(
+    validation = Rule::new("(has(self.limits) && self.limits.size() > 0) || has(self.plans)").message("limits or plans must be set")
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.onStoreFailure) || (has(self.scope) && self.scope == 'Shared')")
+        .message("onStoreFailure goes with the scope Shared")
+)]
 pub struct RateLimitPolicySpec {
     /// What the policy limits: ApiRoutes, one rule of an ApiRoute (sectionName), or the Namespace itself. At most 16.
     #[schemars(length(min = 1, max = 16))]
@@ -71,7 +79,11 @@ pub struct RateLimitPolicySpec {
     pub on_store_failure: Option<OnStoreFailure>,
     /// The limits; at most 64. Each must admit a request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 64), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+        "x-kubernetes-validations" = rules::parents_are_there()
+    ))]
     pub limits: Vec<Limit>,
     /// CEL expression to an integer: the weight of a request that waits for a limit; 0 is served last. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]

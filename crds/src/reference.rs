@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::{DataKey, Group, Kind, LabelKey, LabelValue, NamespaceName, ObjectName, SectionName};
+use crate::rules;
 
 /// The Gateway that a route attaches to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,8 +39,9 @@ pub struct ParentReference {
 }
 
 /// A backend: a Service with its port, or a Backend.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(rules::SERVICE_HAS_PORT).message("port must be set for a Service"))]
 pub struct BackendObjectReference {
     /// API group of the backend. Default: the group of its kind.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,8 +193,12 @@ pub struct LabelSelector {
 }
 
 /// A condition on one label.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.values) && self.values.size() > 0) == (self.operator in ['In', 'NotIn'])")
+        .message("values must be set for the operators In and NotIn, and for no other")
+)]
 pub struct LabelSelectorRequirement {
     /// Key of the label.
     #[schemars(with = "LabelKey")]

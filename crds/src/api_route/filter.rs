@@ -10,10 +10,16 @@ use crate::bounded::{
 use crate::direct_response::DirectResponse;
 use crate::quantity::Quantity;
 use crate::reference::{BackendObjectReference, LocalObjectReference};
+use crate::rules;
 
 /// One thing that is done; exactly one field besides `type`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(rules::one_filter())
+        .message("exactly one filter must be set beside type, such as requestHeaderModifier; write several as entries of the list")
+)]
+#[x_kube(validation = Rule::new(rules::filter_type()).message("type must name the filter that is set, or be left out"))]
 pub struct RouteFilter {
     /// Which filter this is, as in an HTTPRoute. May be left out: the field that is set says it.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -104,6 +110,10 @@ pub struct HttpHeader {
 /// A new path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.type == 'ReplaceFullPath' ? has(self.replaceFullPath) && !has(self.replacePrefixMatch) : has(self.replacePrefixMatch) && !has(self.replaceFullPath)")
+        .message("type ReplaceFullPath needs replaceFullPath alone; type ReplacePrefixMatch needs replacePrefixMatch alone")
+)]
 pub struct PathModifier {
     /// What is replaced: ReplaceFullPath or ReplacePrefixMatch (what a PathPrefix match matched).
     #[serde(rename = "type")]
@@ -180,6 +190,9 @@ pub struct UrlRewrite {
 /// A copy of requests for another backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.percent) || !has(self.fraction)").message("only one of percent and fraction may be set")
+)]
 pub struct RequestMirror {
     /// The backend that gets the copies.
     pub backend_ref: BackendObjectReference,
@@ -195,6 +208,10 @@ pub struct RequestMirror {
 /// A part of a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.numerator <= (has(self.denominator) ? self.denominator : 100)")
+        .message("numerator must not be greater than denominator (100 unless set)")
+)]
 pub struct Fraction {
     /// How many.
     #[schemars(range(min = 0, max = 2_147_483_647))]
@@ -214,6 +231,18 @@ impl Fraction {
 /// What browsers of other origins may do (the Fetch standard's CORS protocol).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.allowOrigins) || self.allowOrigins.size() == 1 || !('*' in self.allowOrigins)")
+        .message("allowOrigins: * must stand alone")
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.allowMethods) || self.allowMethods.size() == 1 || !('*' in self.allowMethods)")
+        .message("allowMethods: * must stand alone")
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.allowHeaders) || self.allowHeaders.size() == 1 || !('*' in self.allowHeaders)")
+        .message("allowHeaders: * must stand alone")
+)]
 pub struct Cors {
     /// Origins that are let in, such as https://app.example or https://*.example; * alone lets all in. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -260,6 +289,10 @@ pub enum CorsMethod {
 /// Another service that says whether a request may pass (GEP-1494).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.protocol == 'GRPC' ? !has(self.http) : !has(self.grpc)")
+        .message("http goes with the protocol HTTP, grpc with the protocol GRPC")
+)]
 pub struct ExternalAuthFilter {
     /// How the service is asked: HTTP, or GRPC (Envoy's ext_authz v3).
     pub protocol: crate::auth_policy::authorization::ExternalAuthProtocol,

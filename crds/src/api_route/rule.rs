@@ -11,10 +11,27 @@ use crate::duration::Duration;
 use crate::load_balancing::LoadBalancing;
 use crate::matches::{Method, RouteMatch};
 use crate::reference::BackendObjectReference;
+use crate::rules;
 
 /// What happens to the requests that match.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(rules::answers_alone())
+        .message("requestRedirect and directResponse answer by themselves: no backendRefs, no fallback and no urlRewrite beside them, and only one of the two")
+)]
+#[x_kube(
+    validation = Rule::new(rules::prefix_is_matched())
+        .message("path.type ReplacePrefixMatch: every match of the rule must be of the type PathPrefix")
+)]
+#[x_kube(
+    validation = Rule::new(rules::regular_expressions("headers", 8, 4))
+        .message("the value of a header match is no valid regular expression (RE2)")
+)]
+#[x_kube(
+    validation = Rule::new(rules::regular_expressions("queryParams", 16, 8))
+        .message("the value of a query parameter match is no valid regular expression (RE2)")
+)]
 pub struct ApiRouteRule {
     /// Name of the rule, unique in the route. Policies attach to it, and logs and `ravelin explain` show it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,7 +43,7 @@ pub struct ApiRouteRule {
     pub matches: Vec<RouteMatch>,
     /// What is done to requests and answers, in this order; at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), extend("x-kubernetes-validations" = rules::filters_once()))]
     pub filters: Vec<RouteFilter>,
     /// How long things may take.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,6 +69,7 @@ pub struct ApiRouteRule {
 /// A backend and its share of the requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(rules::SERVICE_HAS_PORT).message("port must be set for a Service"))]
 pub struct BackendRef {
     /// API group of the backend. Default: the group of its kind.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +96,7 @@ pub struct BackendRef {
     pub weight: Option<u32>,
     /// What is done only to requests for this backend and to its answers; at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), extend("x-kubernetes-validations" = rules::filters_once()))]
     pub filters: Vec<RouteFilter>,
 }
 
@@ -92,6 +110,10 @@ impl BackendRef {
 /// How long things may take; 0s is for ever.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.request) || !has(self.backendRequest) || duration(self.request) == duration('0s') || duration(self.backendRequest) <= duration(self.request)")
+        .message("backendRequest must not be longer than request")
+)]
 pub struct Timeouts {
     /// From the request's first byte to the answer's last, attempts included, such as 10s; 0s: for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,6 +176,14 @@ pub enum RetryOn {
 /// Keeps a client on one endpoint (GEP-1619).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.cookieConfig) || !has(self.type) || self.type == 'Cookie'")
+        .message("cookieConfig goes with the type Cookie")
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.cookieConfig) || !has(self.cookieConfig.lifetimeType) || self.cookieConfig.lifetimeType != 'Permanent' || has(self.absoluteTimeout)")
+        .message("cookieConfig.lifetimeType Permanent needs absoluteTimeout")
+)]
 pub struct SessionPersistence {
     /// Name of the cookie or the header. Default: chosen by the gateway.
     #[serde(skip_serializing_if = "Option::is_none")]

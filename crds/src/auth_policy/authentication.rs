@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth_policy::authorization::OnAuthFailure;
 use crate::auth_policy::jwt::JwtAuthentication;
-use crate::bounded::{AbsolutePath, CookieName, HeaderName, HttpUrl, QueryParamName, SignatureComponent, Text, Token};
+use crate::bounded::{
+    AbsolutePath, CookieName, HeaderName, HttpUrl, PositiveDuration, QueryParamName, SignatureComponent, Text, Token,
+};
 use crate::duration::Duration;
 use crate::reference::{CaCertificateReference, LabelSelector, LocalSecretReference};
 
@@ -159,6 +161,7 @@ pub struct Introspection {
     pub cache_for: Option<Duration>,
     /// How long an answer may take, such as 1s. Default: 1s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub timeout: Option<Duration>,
     /// What happens without an answer: Deny (default) or Allow.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,5 +212,6 @@ pub struct SessionCookie {
     pub name: Option<String>,
     /// How long a session lasts, such as 8h. Default: 8h.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub ttl: Option<Duration>,
 }

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::{AbsolutePath, EntryName, Expression, HeaderName};
+use crate::bounded::{AbsolutePath, EntryName, Expression, HeaderName, PositiveDuration};
 use crate::duration::Duration;
 use crate::quantity::Quantity;
 use crate::reference::BackendObjectReference;
@@ -47,8 +47,13 @@ pub struct AuthorizationRule {
 }
 
 /// Another service that says whether a request may pass.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.path) || !has(self.protocol) || self.protocol == 'HTTP'")
+        .message("path goes with the protocol HTTP")
+)]
+#[x_kube(validation = Rule::new("!has(self.cacheKey) || has(self.cacheFor)").message("cacheKey goes with cacheFor"))]
 pub struct ExternalAuthorization {
     /// How the service is asked: HTTP (default), or GRPC (Envoy's ext_authz v3).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,6 +66,7 @@ pub struct ExternalAuthorization {
     pub path: Option<String>,
     /// How long an answer may take, such as 200ms. Default: 200ms.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub timeout: Option<Duration>,
     /// What happens without an answer: Deny (default) or Allow.
     #[serde(skip_serializing_if = "Option::is_none")]

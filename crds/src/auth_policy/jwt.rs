@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::auth_policy::authentication::CredentialSource;
-use crate::bounded::{ClaimPath, EntryName, HttpUrl, InlineKeySet, Issuer, Token};
+use crate::bounded::{ClaimPath, EntryName, HttpUrl, InlineKeySet, Issuer, PositiveDuration, Token};
 use crate::duration::Duration;
 use crate::reference::{CaCertificateReference, ConfigMapKeyReference, SecretKeyReference};
 
@@ -85,6 +85,7 @@ pub struct JwkSet {
     pub uri: Option<String>,
     /// How often it is fetched, such as 5m; an unknown key asks at once, every 10s at most. Default: 5m.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub refresh: Option<Duration>,
     /// How long the last keys are used while the URL does not answer, such as 24h. Default: 24h.
     #[serde(skip_serializing_if = "Option::is_none")]

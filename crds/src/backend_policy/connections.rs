@@ -1,8 +1,10 @@
 //! Bounds on what one backend is asked for: connections, breaker, retry budget.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bounded::PositiveDuration;
 use crate::duration::Duration;
 
 /// Bounds of connections, per endpoint and replica of the gateway.
@@ -26,18 +28,25 @@ pub struct Connections {
     pub pending_timeout: Option<Duration>,
     /// How long connecting may take, TLS included, such as 1s. Default: 1s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub connect_timeout: Option<Duration>,
     /// How long an idle connection is kept, such as 60s. Default: 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub idle_timeout: Option<Duration>,
 }
 
 /// When a backend is not called for a while, counted per replica. Either condition opens the breaker.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.failurePercent) || has(self.consecutiveFailures)")
+        .message("failurePercent or consecutiveFailures must say what opens the breaker")
+)]
 pub struct CircuitBreaker {
     /// Time over which failures are counted, such as 10s. Default: 10s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub window: Option<Duration>,
     /// Requests in the window below which failurePercent is not judged. Default: 20.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +62,7 @@ pub struct CircuitBreaker {
     pub consecutive_failures: Option<u32>,
     /// How long the backend is then left alone, such as 10s. Default: 10s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub open_for: Option<Duration>,
     /// Requests at once that may then try it. Default: 3.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::{AbsolutePath, BodyText, GrpcService};
+use crate::bounded::{AbsolutePath, BodyText, GrpcService, PositiveDuration};
 use crate::duration::Duration;
 
 /// How endpoints that are ill are found and left out.
@@ -33,9 +33,11 @@ pub struct HealthCheck {
 pub struct ActiveHealthCheck {
     /// Time between two questions, such as 5s. Default: 5s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub interval: Option<Duration>,
     /// How long an answer may take, such as 1s. Default: 1s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub timeout: Option<Duration>,
     /// Failures in a row after which an endpoint is left out. Default: 3.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +99,7 @@ pub struct PassiveHealthCheck {
     pub consecutive_errors: Option<u32>,
     /// For how long, such as 30s; longer each time. Default: 30s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveDuration>")]
     pub eject_for: Option<Duration>,
     /// How many of a hundred endpoints may be left out so, from 0 to 100. Default: 50.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -111,7 +111,8 @@ pub struct Object<S> {
     /// What could be read; the default where nothing could.
     pub spec: S,
     /// What could not be read: an unknown field, a wrong type. The compiler closes or breaks what they touch, it never
-    /// reads around them. Files are the usual source: an API server refuses such objects or drops the field.
+    /// reads around them. Files are the usual source: an API server refuses such objects or drops the field. An element of a
+    /// list that cannot be read leaves its place to a default, or takes the whole list with it: indices stay true.
     pub faults: Vec<Fault>,
 }
 

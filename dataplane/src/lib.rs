@@ -11,7 +11,6 @@ pub mod body;
 pub mod expression;
 pub mod filter;
 pub mod metrics;
-pub mod normalize;
 pub mod pipeline;
 pub mod policy;
 pub mod receiver;
@@ -22,5 +21,6 @@ pub mod settings;
 pub mod table;
 pub mod upstream;
 
+pub use ravelin_snapshot::path as normalize;
 pub use server::{Addresses, Running, StartError, start};
 pub use settings::{Bounds, Settings};

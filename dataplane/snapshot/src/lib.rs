@@ -14,6 +14,7 @@ pub mod expression;
 pub mod host;
 pub mod key;
 pub mod part;
+pub mod path;
 pub mod rate_limit;
 pub mod route;
 pub mod secret;

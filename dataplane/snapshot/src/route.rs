@@ -74,7 +74,7 @@ pub struct Match {
     pub when: Option<Expression>,
 }
 
-/// Paths are in the one normal form of the gateway (see `ravelin_dataplane::normalize`).
+/// Paths are in the one normal form of the gateway (see [`crate::path`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PathMatch {

@@ -49,7 +49,7 @@ pub struct RouteMatch {
         .field_path(".value")
 )]
 #[x_kube(
-    validation = Rule::new("!has(self.value) || !has(self.type) || self.type != 'RegularExpression' || ''.matches(self.value)")
+    validation = Rule::new("!has(self.value) || !has(self.type) || self.type != 'RegularExpression' || ''.matches(self.value) in [true, false]")
         .message("value is no valid regular expression (RE2)")
         .field_path(".value")
 )]

@@ -5,6 +5,7 @@
 //! cost 10 million, all rules of a CRD 100 million. A rule of ours must also hold for what Gateway API accepts in an
 //! HTTPRoute.
 
+use schemars::Schema;
 use serde_json::{Value, json};
 
 /// A reference to a Service names its port; other kinds may do without.
@@ -102,7 +103,7 @@ pub(crate) fn parents_are_there() -> Value {
 
 /// On a rule of a route: the regular expressions of its first `matches`, in the first `entries` of `list` there, are valid.
 ///
-/// Evaluating one tells; the error then says what is wrong with it. It costs a byte of the longest value each, which for
+/// Evaluating one tells, whatever the result; the error then says what is wrong with it. It costs a byte of the longest value each, which for
 /// all 64 rules of all 64 matches of all 16 entries is far beyond what an API server allows: the compiler judges the rest.
 pub(crate) fn regular_expressions(list: &str, matches: usize, entries: usize) -> String {
     let indexes = |count: usize| (0..count).map(|index| index.to_string()).collect::<Vec<_>>().join(",");
@@ -110,8 +111,19 @@ pub(crate) fn regular_expressions(list: &str, matches: usize, entries: usize) ->
     format!(
         "!has(self.matches) || [{}].all(m, m >= self.matches.size() || !has(self.matches[m].{list}) || [{}].all(i, \
          i >= self.matches[m].{list}.size() || !has({entry}.type) || {entry}.type != 'RegularExpression' || \
-         !has({entry}.value) || ''.matches({entry}.value)))",
+         !has({entry}.value) || ''.matches({entry}.value) in [true, false]))",
         indexes(matches),
         indexes(entries),
     )
+}
+
+/// On the schema of a retry: the field `true` is `on` as kubectl reads it when it stands there without quotes (YAML 1.1).
+pub(crate) fn on_or_true(schema: &mut Schema) {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut)
+        && let Some(on) = properties.get("on").cloned()
+    {
+        let mut alias = on;
+        alias["description"] = "The same as on, which YAML reads so when it stands without quotes.".into();
+        properties.insert("true".to_owned(), alias);
+    }
 }

@@ -132,8 +132,10 @@ pub struct Timeouts {
 }
 
 /// When a request is sent again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = rules::on_or_true)]
+#[x_kube(validation = Rule::new("!has(self.on) || !has(self.__true__)").message("on is there twice, once as true"))]
 pub struct Retry {
     /// Attempts beyond the first, at most 100. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,7 +149,8 @@ pub struct Retry {
     #[schemars(length(max = 200), inner(range(min = 400, max = 599)))]
     pub codes: Option<Vec<u16>>,
     /// Failures after which the request is sent again: ConnectFailure, Reset, Timeout. Default: ConnectFailure.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    // kubectl reads an `on` without quotes as YAML 1.1 does: as `true`.
+    #[serde(alias = "true", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3))]
     pub on: Option<Vec<RetryOn>>,
     /// Methods that may be sent again after something was written. Default: GET, HEAD, OPTIONS, PUT, DELETE.

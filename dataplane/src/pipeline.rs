@@ -58,7 +58,7 @@ async fn stages(
         id: &target.id,
         source: target.source,
     };
-    let found = table.find(&view).ok_or(Reason::NoRoute)?;
+    let found = table.find(&view, clock).ok_or(Reason::NoRoute)?;
     let rule = found.rule;
     let anonymous = Caller::default();
     let scope = Scope { request: &view, caller: &anonymous, route: &rule.name, now: clock };

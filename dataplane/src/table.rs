@@ -2,29 +2,45 @@
 //!
 //! A [`Rule`] is in the data plane's own terms: header names are parsed, expressions are closures. Policies and backends
 //! are reached through [`Slot`]s, so that a change of one of them rebuilds neither the rules nor the hosts that use it.
+//!
+//! A look-up goes from the host's patterns (`hosts`) to the path (`paths`) to the matches of that path by rank
+//! (`candidate`). All maps share what did not change with the table before.
 
+mod candidate;
+mod hosts;
+mod paths;
 pub mod rule;
+mod sharded;
 mod slots;
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
-use ravelin_snapshot::{ObjectKey, PolicyKey, Revision, Snapshot, backend::BackendKey, channel::Refusal};
+use ravelin_snapshot::{
+    HostPattern, ObjectKey, PolicyKey, Revision, Snapshot, backend::BackendKey, channel::Refusal, route::Route,
+};
 
 use crate::{
     policy::{auth::AuthPolicy, limit::RateLimitPolicy},
     request::RequestView,
     upstream::Backend,
 };
+use candidate::Candidate;
+use hosts::Hosts;
 pub use rule::Rule;
+use sharded::Sharded;
 pub use slots::{Slot, Slots};
 
 /// Everything that one request needs, at one revision. Immutable; live state (buckets, counters) is in the policies and
 /// backends, which move to the next table when their configuration is equal.
+#[derive(Clone, Default)]
 pub struct Table {
     pub revision: Revision,
     /// What it was built from: for the next build, for `/snapshot` and for the state file.
     pub snapshot: Arc<Snapshot>,
-    routes: Vec<Arc<CompiledRoute>>,
+    hosts: Hosts,
+    routes: Sharded<ObjectKey, Arc<CompiledRoute>>,
     auth: Slots<PolicyKey, AuthPolicy>,
     limits: Slots<PolicyKey, RateLimitPolicy>,
     backends: Slots<BackendKey, Backend>,
@@ -32,12 +48,14 @@ pub struct Table {
 
 /// A route object, ready to serve.
 struct CompiledRoute {
-    key: ObjectKey,
-    route: ravelin_snapshot::Part<ravelin_snapshot::route::Route>,
+    said: Arc<Route>,
     rules: Vec<Arc<Rule>>,
+    /// Each with the rule and the match that it is of.
+    candidates: Vec<(usize, usize, Arc<Candidate>)>,
 }
 
 /// The rule that a request belongs to.
+#[derive(Clone, Copy)]
 pub struct Found<'t> {
     pub rule: &'t Rule,
     /// Length of the prefix that matched, for a rewrite of it; `None` if the path matched otherwise.
@@ -47,50 +65,94 @@ pub struct Found<'t> {
 impl Table {
     /// Work in proportion to what changed since `previous`. A refusal names the part; the previous table goes on.
     pub fn build(snapshot: Arc<Snapshot>, previous: Option<&Self>) -> Result<Self, Refusal> {
-        let mut table = Self {
-            revision: snapshot.revision,
-            auth: Slots::default(),
-            limits: Slots::default(),
-            backends: Slots::default(),
-            routes: Vec::new(),
-            snapshot,
-        };
-        let refuse = |kind: &str, key: String, reason: String| Refusal { part: format!("{kind} {key}"), reason };
-        let snapshot = Arc::clone(&table.snapshot);
-        for (key, part) in snapshot.auth.iter() {
-            let policy = AuthPolicy::compile(key, part).map_err(|why| refuse("AuthPolicy", key.to_string(), why))?;
-            table.auth.set(key, Arc::new(policy));
-        }
-        for (key, part) in snapshot.limits.iter() {
-            let before = previous.and_then(|table| table.limits.by_key(key));
-            let policy = RateLimitPolicy::compile(key, part, before.map(|before| &**before))
-                .map_err(|why| refuse("RateLimitPolicy", key.to_string(), why))?;
-            table.limits.set(key, Arc::new(policy));
-        }
-        for (key, part) in snapshot.backends.iter() {
-            let before = previous.and_then(|table| table.backends.by_key(key));
-            table.backends.set(key, Arc::new(Backend::new(key, part, before.map(|before| &**before))));
-        }
-        for (key, part) in snapshot.routes.sorted() {
-            let rules = rule::compile(key, part, &table.auth, &table.limits, &table.backends)
-                .map_err(|why| refuse("route", key.to_string(), why))?;
-            table.routes.push(Arc::new(CompiledRoute { key: key.clone(), route: part.clone(), rules }));
-        }
+        let mut table = previous.cloned().unwrap_or_default();
+        let before = std::mem::replace(&mut table.snapshot, Arc::clone(&snapshot));
+        table.revision = snapshot.revision;
+        // What rules may name comes first, what they no longer name goes last.
+        table.set_policies(&before)?;
+        table.set_backends(&before);
+        table.set_routes(&before)?;
+        table.forget(&before);
         Ok(table)
     }
 
-    /// The rule for a request: the most specific host that has one, then Gateway API's precedence of matches.
-    pub fn find(&self, request: &RequestView<'_>) -> Option<Found<'_>> {
-        // The thin path: prefixes only, the longest wins.
-        let rules = self.routes.iter().flat_map(|route| route.route.rules.iter().zip(&route.rules));
-        let matches = rules.flat_map(|(said, rule)| said.matches.iter().map(move |one| (one, rule)));
-        let found = matches.filter_map(|(one, rule)| match &one.path {
-            ravelin_snapshot::route::PathMatch::Prefix(prefix) if request.path.starts_with(prefix.as_str()) => {
-                Some(Found { rule, prefix: Some(prefix.len()) })
+    fn set_policies(&mut self, before: &Snapshot) -> Result<(), Refusal> {
+        let snapshot = Arc::clone(&self.snapshot);
+        for change in snapshot.auth.changes(&before.auth) {
+            if let Some(said) = change.after {
+                let policy = AuthPolicy::compile(change.key, said).map_err(refusal("AuthPolicy", change.key))?;
+                self.auth.set(change.key, Arc::new(policy));
             }
-            _ => None,
-        });
-        found.max_by_key(|found| found.prefix)
+        }
+        for change in snapshot.limits.changes(&before.limits) {
+            if let Some(said) = change.after {
+                let old = self.limits.by_key(change.key).map(|old| &**old);
+                let policy = RateLimitPolicy::compile(change.key, said, old);
+                let policy = policy.map_err(refusal("RateLimitPolicy", change.key))?;
+                self.limits.set(change.key, Arc::new(policy));
+            }
+        }
+        Ok(())
+    }
+
+    fn set_backends(&mut self, before: &Snapshot) {
+        let snapshot = Arc::clone(&self.snapshot);
+        for change in snapshot.backends.changes(&before.backends) {
+            if let Some(said) = change.after {
+                let old = self.backends.by_key(change.key).map(|old| &**old);
+                self.backends.set(change.key, Arc::new(Backend::new(change.key, said, old)));
+            }
+        }
+    }
+
+    fn set_routes(&mut self, before: &Snapshot) -> Result<(), Refusal> {
+        let snapshot = Arc::clone(&self.snapshot);
+        for change in snapshot.routes.changes(&before.routes) {
+            if let Some(old) = self.routes.remove(change.key) {
+                for (pattern, path, candidate) in old.places() {
+                    self.hosts.remove(pattern, path, candidate);
+                }
+            }
+            if let Some(said) = change.after {
+                let route = self.compile(change.key, said.value()).map_err(refusal("route", change.key))?;
+                for (pattern, path, candidate) in route.places() {
+                    self.hosts.insert(pattern, path, candidate).map_err(refusal("route", change.key))?;
+                }
+                self.routes.insert(change.key.clone(), Arc::new(route));
+            }
+        }
+        Ok(())
+    }
+
+    fn compile(&self, key: &ObjectKey, said: &Arc<Route>) -> Result<CompiledRoute, String> {
+        let name = Arc::new(key.clone());
+        let rules = rule::compile(key, said, &self.auth, &self.limits, &self.backends)?;
+        let mut candidates = Vec::new();
+        for (at, rule) in rules.iter().enumerate() {
+            for one in 0..said.rules[at].matches.len() {
+                candidates.push((at, one, Arc::new(Candidate::compile(&name, said, (at, one), rule)?)));
+            }
+        }
+        Ok(CompiledRoute { said: Arc::clone(said), rules, candidates })
+    }
+
+    fn forget(&mut self, before: &Snapshot) {
+        let snapshot = Arc::clone(&self.snapshot);
+        let gone = |after: bool| !after;
+        for change in snapshot.auth.changes(&before.auth).filter(|change| gone(change.after.is_some())) {
+            self.auth.remove(change.key);
+        }
+        for change in snapshot.limits.changes(&before.limits).filter(|change| gone(change.after.is_some())) {
+            self.limits.remove(change.key);
+        }
+        for change in snapshot.backends.changes(&before.backends).filter(|change| gone(change.after.is_some())) {
+            self.backends.remove(change.key);
+        }
+    }
+
+    /// The rule for a request: the most specific host that has one, then Gateway API's precedence of matches.
+    pub fn find(&self, request: &RequestView<'_>, now: SystemTime) -> Option<Found<'_>> {
+        self.hosts.find(request, now)
     }
 
     pub fn auth(&self, slot: Slot) -> &AuthPolicy {
@@ -118,8 +180,23 @@ impl Table {
         self.auth.iter()
     }
 
-    /// The names of all routes.
-    pub fn routes(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.routes.iter().map(|route| &route.key)
+    /// All rules, in no promised order.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.routes.iter().flat_map(|(_, route)| &route.rules)
     }
+}
+
+impl CompiledRoute {
+    /// Where its matches stand in the table.
+    fn places(&self) -> impl Iterator<Item = (&HostPattern, &ravelin_snapshot::route::PathMatch, &Arc<Candidate>)> {
+        self.said.hosts.iter().flat_map(move |pattern| {
+            self.candidates
+                .iter()
+                .map(move |(rule, one, candidate)| (pattern, &self.said.rules[*rule].matches[*one].path, candidate))
+        })
+    }
+}
+
+fn refusal(kind: &str, key: &ObjectKey) -> impl FnOnce(String) -> Refusal {
+    move |reason| Refusal { part: format!("{kind} {key}"), reason }
 }

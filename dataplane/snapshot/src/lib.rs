@@ -16,6 +16,7 @@ pub mod key;
 pub mod part;
 pub mod path;
 pub mod rate_limit;
+pub mod regex;
 pub mod route;
 pub mod secret;
 pub mod snapshot;

@@ -1,6 +1,6 @@
 //! A rule, ready to run: what stands before it and what it does.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, hash::Hash, sync::Arc, time::Duration};
 
 use ravelin_snapshot::{
     ObjectKey, PolicyKey,
@@ -83,41 +83,106 @@ pub struct Timeouts {
 }
 
 /// All rules of a route. The error is for a refusal of the snapshot: it names the rule.
-pub fn compile(
+pub(super) fn compile(
     key: &ObjectKey,
     route: &route::Route,
-    _auth: &Slots<PolicyKey, AuthPolicy>,
-    _limits: &Slots<PolicyKey, RateLimitPolicy>,
+    auth: &Slots<PolicyKey, AuthPolicy>,
+    limits: &Slots<PolicyKey, RateLimitPolicy>,
     backends: &Slots<BackendKey, Backend>,
 ) -> Result<Vec<Arc<Rule>>, String> {
-    let rules = route.rules.iter().map(|rule| {
-        let name = RuleName { namespace: key.namespace.clone(), route: key.name.clone(), rule: rule.name.clone() };
-        let action = match &rule.action {
-            route::Action::Forward(forward) => {
-                let targets = forward.backends.iter().filter_map(|backend| match &backend.target {
-                    route::Target::Backend(key) => Some(Target {
-                        weight: backend.weight,
-                        to: Destination::Backend(backends.slot(key)?),
-                        request_headers: HeaderEdits::default(),
-                        response_headers: HeaderEdits::default(),
-                        rewrite: None,
-                    }),
-                    route::Target::Reject(_) => None,
-                });
-                let backends = targets.collect();
-                Action::Forward(Forward { backends, rewrite: None, algorithm: forward.algorithm, fallback: None })
-            }
-            _ => Action::Reject(Reason::RouteInvalid),
-        };
-        Ok(Arc::new(Rule {
+    let names = Names { auth, limits, backends };
+    let compile = |rule: &route::Rule| {
+        let compiled = names.rule(key, rule).map_err(|why| format!("rule {}: {why}", rule.name))?;
+        Ok(Arc::new(compiled))
+    };
+    route.rules.iter().map(compile).collect()
+}
+
+/// What a rule may name, by name. The channel has checked that all of it is there.
+struct Names<'a> {
+    auth: &'a Slots<PolicyKey, AuthPolicy>,
+    limits: &'a Slots<PolicyKey, RateLimitPolicy>,
+    backends: &'a Slots<BackendKey, Backend>,
+}
+
+impl Names<'_> {
+    fn rule(&self, key: &ObjectKey, said: &route::Rule) -> Result<Rule, String> {
+        let name = RuleName { namespace: key.namespace.clone(), route: key.name.clone(), rule: said.name.clone() };
+        let limits = said.limits.iter().map(|said| guard(said, self.limits));
+        let route::Timeouts { request_ms, backend_request_ms, stream_idle_ms } = said.timeouts;
+        Ok(Rule {
             name,
-            auth: Guard::Open,
-            limits: Vec::new(),
-            request_headers: HeaderEdits::default(),
-            response_headers: HeaderEdits::default(),
-            action,
-            timeouts: Timeouts::default(),
-        }))
-    });
-    rules.collect()
+            auth: guard(&said.auth, self.auth)?,
+            limits: limits.collect::<Result<_, _>>()?,
+            request_headers: HeaderEdits::compile(&said.request_headers)?,
+            response_headers: HeaderEdits::compile(&said.response_headers)?,
+            action: self.action(&said.action)?,
+            timeouts: Timeouts {
+                request: request_ms.map(Duration::from_millis),
+                backend_request: backend_request_ms.map(Duration::from_millis),
+                stream_idle: stream_idle_ms.map(Duration::from_millis),
+            },
+        })
+    }
+
+    fn action(&self, said: &route::Action) -> Result<Action, String> {
+        Ok(match said {
+            route::Action::Forward(forward) => Action::Forward(self.forward(forward)?),
+            route::Action::Redirect(redirect) => Action::Redirect(Redirect::compile(redirect)?),
+            route::Action::Respond(response) => Action::Respond(DirectResponse::compile(response)?),
+            route::Action::Reject(broken) => Action::Reject((*broken).into()),
+        })
+    }
+
+    fn forward(&self, said: &route::Forward) -> Result<Forward, String> {
+        let shares = said.backends.iter().filter(|backend| backend.weight > 0);
+        let backends = shares.map(|backend| {
+            Ok(Target {
+                weight: backend.weight,
+                to: self.destination(&backend.target)?,
+                request_headers: HeaderEdits::compile(&backend.request_headers)?,
+                response_headers: HeaderEdits::compile(&backend.response_headers)?,
+                rewrite: backend.rewrite.as_ref().map(Rewrite::compile).transpose()?,
+            })
+        });
+        let fallback = said.fallback.as_ref().map(|fallback| match fallback {
+            route::Fallback::Backend(target) => self.destination(target).map(Fallback::Backend),
+            route::Fallback::Respond(response) => DirectResponse::compile(response).map(Fallback::Respond),
+        });
+        Ok(Forward {
+            backends: backends.collect::<Result<_, String>>()?,
+            rewrite: said.rewrite.as_ref().map(Rewrite::compile).transpose()?,
+            algorithm: said.algorithm,
+            fallback: fallback.transpose()?,
+        })
+    }
+
+    fn destination(&self, said: &route::Target) -> Result<Destination, String> {
+        Ok(match said {
+            route::Target::Backend(key) => Destination::Backend(named(self.backends, key)?),
+            route::Target::Reject(broken) => Destination::Reject((*broken).into()),
+        })
+    }
+}
+
+fn guard<V>(said: &route::Guard, policies: &Slots<PolicyKey, V>) -> Result<Guard, String> {
+    Ok(match said {
+        route::Guard::Open => Guard::Open,
+        route::Guard::Policy(key) => Guard::Policy(named(policies, key)?),
+        route::Guard::Closed(key) => Guard::Closed(key.clone()),
+    })
+}
+
+fn named<K: Clone + Eq + Hash + Display, V>(slots: &Slots<K, V>, key: &K) -> Result<Slot, String> {
+    slots.slot(key).ok_or_else(|| format!("{key} is not in the snapshot"))
+}
+
+impl From<route::Broken> for Reason {
+    fn from(broken: route::Broken) -> Self {
+        match broken {
+            route::Broken::RouteInvalid => Self::RouteInvalid,
+            route::Broken::BackendInvalid => Self::BackendInvalid,
+            route::Broken::PolicyInvalid => Self::PolicyInvalid,
+        }
+    }
 }

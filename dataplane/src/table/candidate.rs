@@ -1,0 +1,144 @@
+//! One match of one rule, in the order of Gateway API's precedence.
+
+use std::{cmp::Reverse, sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, HeaderName, Method};
+use ravelin_snapshot::{
+    ObjectKey, regex,
+    route::{FieldMatch, Match, Route, ValueMatch},
+};
+use regex_automata::meta::Regex;
+
+use super::Rule;
+use crate::{
+    expression::{Program, Scope},
+    query,
+    request::{Caller, RequestView},
+};
+
+/// A match and the rule that it leads to.
+pub(super) struct Candidate {
+    pub(super) rank: Rank,
+    pub(super) route: Arc<ObjectKey>,
+    pub(super) rule: Arc<Rule>,
+    conditions: Conditions,
+}
+
+/// Among matches of one path, smaller is tried first (Gateway API, HTTPRouteRule): with a method, most headers, most
+/// query parameters; then ours: with an expression; then the oldest route, by name, in the order of its rules.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    method: Reverse<bool>,
+    headers: Reverse<usize>,
+    query: Reverse<usize>,
+    when: Reverse<bool>,
+    /// Seconds since the epoch; absent is newest.
+    created: i64,
+    route: Arc<ObjectKey>,
+    rule: usize,
+    one: usize,
+}
+
+/// All that must hold besides host and path.
+struct Conditions {
+    method: Option<Method>,
+    headers: Vec<(HeaderName, Value)>,
+    query: Vec<(String, Value)>,
+    when: Option<Program>,
+}
+
+enum Value {
+    Exact(String),
+    Regex(Regex),
+    Present,
+}
+
+impl Candidate {
+    /// Of the match at `one` of the rule at `at`. The error is for a refusal of the snapshot.
+    pub(super) fn compile(
+        key: &Arc<ObjectKey>,
+        route: &Route,
+        (at, one): (usize, usize),
+        rule: &Arc<Rule>,
+    ) -> Result<Self, String> {
+        let said = &route.rules[at].matches[one];
+        let rank = Rank {
+            method: Reverse(said.method.is_some()),
+            headers: Reverse(said.headers.len()),
+            query: Reverse(said.query.len()),
+            when: Reverse(said.when.is_some()),
+            created: route.created.unwrap_or(i64::MAX),
+            route: Arc::clone(key),
+            rule: at,
+            one,
+        };
+        Ok(Self { rank, route: Arc::clone(key), rule: Arc::clone(rule), conditions: Conditions::compile(said)? })
+    }
+
+    pub(super) fn holds(&self, request: &RequestView<'_>, now: SystemTime) -> bool {
+        let Conditions { method, headers, query: parameters, when } = &self.conditions;
+        method.as_ref().is_none_or(|method| method == request.method)
+            && headers.iter().all(|(name, value)| value.holds_header(request.headers, name))
+            && parameters.iter().all(|(name, value)| value.holds_query(request.query, name))
+            && when.as_ref().is_none_or(|when| {
+                let caller = Caller::default();
+                let scope = Scope { request, caller: &caller, route: &self.rule.name, now };
+                when.eval_bool(&scope).unwrap_or(false) // API.md: an error in a `when` is false
+            })
+    }
+}
+
+impl Conditions {
+    fn compile(said: &Match) -> Result<Self, String> {
+        let method = said.method.as_deref().map(|method| method.parse().map_err(|_| format!("method {method}")));
+        let header = |said: &FieldMatch| {
+            let name = said.name.parse().map_err(|_| format!("header {}", said.name))?;
+            Ok::<_, String>((name, Value::compile(&said.value)?))
+        };
+        let parameter = |said: &FieldMatch| Ok::<_, String>((said.name.clone(), Value::compile(&said.value)?));
+        Ok(Self {
+            method: method.transpose()?,
+            headers: said.headers.iter().map(header).collect::<Result<_, _>>()?,
+            query: said.query.iter().map(parameter).collect::<Result<_, _>>()?,
+            when: said.when.as_ref().map(Program::compile).transpose().map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+impl Value {
+    fn compile(said: &ValueMatch) -> Result<Self, String> {
+        Ok(match said {
+            ValueMatch::Exact(value) => Self::Exact(value.clone()),
+            ValueMatch::Regex(pattern) => {
+                Self::Regex(regex::build(pattern, true).map_err(|error| format!("{pattern}: {error}"))?)
+            }
+            ValueMatch::Present => Self::Present,
+        })
+    }
+
+    fn holds(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Exact(expected) => expected.as_bytes() == value,
+            Self::Regex(regex) => regex.is_match(value),
+            Self::Present => true,
+        }
+    }
+
+    /// Several values of one name are one list, joined by commas (RFC 9110, 5.3): what policies and expressions see.
+    fn holds_header(&self, headers: &HeaderMap, name: &HeaderName) -> bool {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => false,
+            (Some(one), None) => self.holds(one.as_bytes()),
+            (Some(_), Some(_)) => {
+                let all: Vec<&[u8]> = headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
+                self.holds(&all.join(&b','))
+            }
+        }
+    }
+
+    /// The first of a repeated name counts (Gateway API).
+    fn holds_query(&self, text: &str, name: &str) -> bool {
+        query::first(text, name).is_some_and(|value| self.holds(value.as_bytes()))
+    }
+}

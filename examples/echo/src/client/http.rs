@@ -175,8 +175,8 @@ impl Client {
     }
 }
 
-/// A request with a path alone, for [`Client::send`]. Panics on what is no header or path.
-pub fn request(method: Method, path: &str, headers: &[(&str, &str)], body: Body) -> Request<Body> {
+/// A request with a path alone, for [`Client::send`] or a [`Load`](super::Load). Panics on what is no header or path.
+pub fn request<B>(method: Method, path: &str, headers: &[(&str, &str)], body: B) -> Request<B> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);

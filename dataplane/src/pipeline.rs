@@ -62,25 +62,30 @@ async fn stages(
     let rule = found.rule;
     let anonymous = Caller::default();
     let scope = Scope { request: &view, caller: &anonymous, route: &rule.name, now: clock };
-    limits(table, rule, Phase::PreAuthentication, &scope, now)?; // cheap, before credentials cost anything
+    let early = limits(table, rule, Phase::PreAuthentication, &scope, now)?; // cheap, before credentials cost anything
     let admitted = authorise(table, rule, &view, clock)?;
     let scope = Scope { caller: &admitted.caller, ..scope };
-    let permit = limits(table, rule, Phase::Main, &scope, now)?; // may name the caller
+    let permit = limits(table, rule, Phase::Main, &scope, now)?.and(early); // may name the caller
     let mut answer = act(worker, table, rule, request, &admitted).await?;
     permit.tell(answer.headers_mut());
     Ok(answer)
 }
 
-fn limits(table: &Table, rule: &Rule, phase: Phase, scope: &Scope<'_>, now: Instant) -> Result<Permit, Reject> {
-    let mut policies = Vec::new();
-    for guard in &rule.limits {
-        match guard {
-            Guard::Open => {}
-            Guard::Policy(slot) => policies.push(table.limit(*slot)),
-            Guard::Closed(_) => return Err(Reason::PolicyInvalid.into()),
-        }
+fn limits<'t>(
+    table: &'t Table,
+    rule: &Rule,
+    phase: Phase,
+    scope: &Scope<'_>,
+    now: Instant,
+) -> Result<Permit<'t>, Reject> {
+    if rule.limits.iter().any(|guard| matches!(guard, Guard::Closed(_))) {
+        return Err(Reason::PolicyInvalid.into());
     }
-    limit::admit(&policies, phase, scope, now)
+    let policies = rule.limits.iter().filter_map(|guard| match guard {
+        Guard::Policy(slot) => Some(table.limit(*slot)),
+        Guard::Open | Guard::Closed(_) => None,
+    });
+    limit::admit(policies, phase, scope, now)
 }
 
 fn authorise(table: &Table, rule: &Rule, view: &RequestView<'_>, clock: SystemTime) -> Result<Admitted, Reject> {

@@ -1,4 +1,22 @@
 //! From a model to a snapshot and verdicts. Pure: no clock, no client, no `async`.
+//!
+//! [`work`] is the pass: from the objects that changed to all that was computed from them (its order and its edges are in
+//! [`graph`]). What is computed is in a file each: [`route`], [`backend`], [`certificate`]; [`reference`] says what a
+//! route may use, [`attach`] which policy binds where, [`notes`] gathers what there is to say about an object.
+
+mod attach;
+mod backend;
+mod certificate;
+mod grammar;
+mod graph;
+mod index;
+mod notes;
+mod reference;
+mod route;
+mod text;
+mod work;
+
+use std::sync::{Arc, Mutex};
 
 use ravelin_snapshot::Snapshot;
 
@@ -7,6 +25,7 @@ use crate::{
     object::ObjectRef,
     verdict::Verdict,
 };
+use work::{Memo, Work};
 
 /// What the installation decides, not the objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,9 +50,25 @@ pub struct Compiled {
     pub snapshot: Snapshot,
     /// Of every object of ours, and of others where there is something to say.
     pub verdicts: Shelf<ObjectRef, Verdict>,
+    /// How many results were computed, rather than taken from the compilation before.
+    pub computed: usize,
+    /// Whoever compiles on from here first takes it along; whoever comes later starts from nothing, and comes to the same.
+    memo: Arc<Mutex<Option<Memo>>>,
 }
 
 /// `previous` is a cache and nothing else: whatever it holds, the result is that of compiling `model` from nothing.
-pub fn compile(_model: &Model, _options: Options, _previous: Option<&Compiled>) -> Compiled {
-    Compiled::default()
+pub fn compile(model: &Model, options: Options, previous: Option<&Compiled>) -> Compiled {
+    let memo = previous.and_then(|previous| {
+        // A memo that a panic left behind is as good as none.
+        let memo = previous.memo.lock().ok()?.take()?;
+        Some((memo, previous.snapshot.clone(), previous.verdicts.clone()))
+    });
+    let (memo, snapshot, verdicts) = memo.unwrap_or_default();
+    let mut work = Work::resume(model, options, memo, snapshot, verdicts);
+    work.run();
+    let (memo, snapshot, verdicts, computed) = work.finish();
+    Compiled { snapshot, verdicts, computed, memo: Arc::new(Mutex::new(Some(memo))) }
 }
+
+#[cfg(test)]
+mod tests;

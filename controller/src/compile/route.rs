@@ -1,0 +1,187 @@
+//! An ApiRoute becomes a route.
+
+mod action;
+mod filter;
+pub(super) mod host;
+pub(super) mod matches;
+
+use ravelin_crds::{ApiRouteRule, ApiRouteSpec, RouteTls, Timeouts};
+use ravelin_snapshot::{
+    ObjectKey,
+    route::{self, Action, Broken, Guard, HeaderChanges, PathMatch, Route, Rule},
+};
+
+use super::{
+    notes::{Field, Notes, touches},
+    reference,
+    work::{Reads, Work},
+};
+use crate::{
+    object::Object,
+    verdict::{Reason, Verdict},
+};
+
+/// Rules of one route, at most.
+const MAX_RULES: usize = 64;
+
+/// The route, unless it serves nothing, and what there is to say.
+pub(super) fn compile(
+    work: &mut Work<'_>,
+    reads: &mut Reads,
+    object: &Object<ApiRouteSpec>,
+) -> (Option<Route>, Verdict) {
+    let ApiRouteSpec { parent_refs, hostnames: _, tls, rules } = &object.spec;
+    let mut notes = Notes::of_faults(&object.faults);
+    let parents = Field::SPEC.member("parentRefs");
+    for index in 0..parent_refs.len() {
+        let message = "Gateways are not implemented yet";
+        let remedy = "Leave parentRefs out: the route is then served by the default listeners.";
+        notes.error(parents.item(index), Reason::NoMatchingParent, message, remedy);
+    }
+    let elsewhere = !parent_refs.is_empty() || touches(&object.faults, parents);
+    let hosts = if elsewhere { Vec::new() } else { host::owned(work, reads, &mut notes, object) };
+    let certificates = tls.as_ref().map(|tls| certificates(work, reads, &mut notes, object, tls)).unwrap_or_default();
+    let rules = self::rules(work, reads, &mut notes, object, rules);
+    let route = Route { created: object.meta.created, hosts, certificates, rules };
+    let served = !route.hosts.is_empty();
+    (served.then_some(route), notes.verdict(object.meta.generation))
+}
+
+fn certificates(
+    work: &mut Work<'_>,
+    reads: &mut Reads,
+    notes: &mut Notes,
+    object: &Object<ApiRouteSpec>,
+    tls: &RouteTls,
+) -> Vec<ObjectKey> {
+    let RouteTls { certificate_refs } = tls;
+    let tls = Field::SPEC.member("tls");
+    let field = tls.member("certificateRefs");
+    let mut keys = Vec::new();
+    for (index, said) in certificate_refs.iter().enumerate() {
+        let key = reference::certificate(work, reads, notes, field.item(index), &object.meta.key.namespace, said);
+        keys.extend(key.filter(|key| !keys.contains(key)));
+    }
+    keys
+}
+
+fn rules(
+    work: &mut Work<'_>,
+    reads: &mut Reads,
+    notes: &mut Notes,
+    object: &Object<ApiRouteSpec>,
+    said: &[ApiRouteRule],
+) -> Vec<Rule> {
+    let field = Field::SPEC.member("rules");
+    if said.len() > MAX_RULES {
+        notes.invalid(field, format!("{} rules are more than {MAX_RULES}", said.len()), "Split the route.");
+    }
+    if said.is_empty() {
+        if !touches(&object.faults, field) {
+            notes.invalid(field, "a route needs a rule", "Say what is to happen to its requests.");
+        }
+        // Its hosts are its own all the same.
+        return vec![broken(String::from("0"), matches::compile(&[], field, notes))];
+    }
+    let mut rules: Vec<Rule> = Vec::with_capacity(said.len());
+    for (index, said) in said.iter().enumerate().take(MAX_RULES) {
+        let field = field.item(index);
+        let before = notes.breaks();
+        if let Some(name) = &said.name
+            && rules.iter().any(|rule| rule.name == *name)
+        {
+            let message = format!("there is another rule with the name `{name}`");
+            notes.invalid(field.member("name"), message, "Give each rule a name of its own.");
+        }
+        let rule = rule(work, reads, notes, object, (index, said), field);
+        let sound = notes.breaks() == before && !touches(&object.faults, field);
+        rules.push(if sound {
+            rule
+        } else {
+            Rule { auth: rule.auth, limits: rule.limits, ..broken(rule.name, rule.matches) }
+        });
+    }
+    rules
+}
+
+/// A rule that keeps its place.
+fn broken(name: String, matches: Vec<route::Match>) -> Rule {
+    Rule {
+        name,
+        matches,
+        auth: Guard::Open,
+        limits: Vec::new(),
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+        action: Action::Reject(Broken::RouteInvalid),
+        timeouts: route::Timeouts::default(),
+    }
+}
+
+fn rule(
+    work: &mut Work<'_>,
+    reads: &mut Reads,
+    notes: &mut Notes,
+    object: &Object<ApiRouteSpec>,
+    (index, said): (usize, &ApiRouteRule),
+    field: Field<'_>,
+) -> Rule {
+    let ApiRouteRule {
+        name,
+        matches,
+        filters,
+        timeouts,
+        retry,
+        session_persistence,
+        load_balancing,
+        backend_refs,
+        fallback,
+    } = said;
+    let matches = matches::compile(matches, field.member("matches"), notes);
+    let prefixed = matches.iter().all(|one| matches!(one.path, PathMatch::Prefix(_)));
+    let filters = filter::compile(filters, prefixed, field.member("filters"), notes);
+    let timeouts = timeouts.as_ref().map(|said| self::timeouts(said, field.member("timeouts"), notes));
+    notes.unsupported(field.member("retry"), retry.as_ref());
+    notes.unsupported(field.member("sessionPersistence"), session_persistence.as_ref());
+    let filter::Filters { request_headers, response_headers, rewrite, redirect, respond } = filters;
+    let said = action::Said {
+        namespace: &object.meta.key.namespace,
+        load_balancing: load_balancing.as_ref(),
+        backend_refs,
+        fallback: fallback.as_ref(),
+        prefixed,
+    };
+    let action = action::compile(work, reads, notes, field, &said, action::Decided { rewrite, redirect, respond });
+    Rule {
+        name: name.clone().unwrap_or_else(|| index.to_string()),
+        matches,
+        auth: Guard::Open,
+        limits: Vec::new(),
+        request_headers,
+        response_headers,
+        action,
+        timeouts: timeouts.unwrap_or_default(),
+    }
+}
+
+/// Gateway API: 0s is for ever.
+fn timeouts(said: &Timeouts, field: Field<'_>, notes: &mut Notes) -> route::Timeouts {
+    let Timeouts { request, backend_request, stream_idle, deadline_header } = said;
+    notes.unsupported(field.member("deadlineHeader"), deadline_header.as_ref());
+    let millis = |duration: &Option<ravelin_crds::Duration>| {
+        let millis = duration.map(|duration| u64::try_from(duration.get().as_millis()).unwrap_or(u64::MAX));
+        millis.filter(|millis| *millis > 0)
+    };
+    let timeouts = route::Timeouts {
+        request_ms: millis(request),
+        backend_request_ms: millis(backend_request),
+        stream_idle_ms: millis(stream_idle),
+    };
+    if let (Some(whole), Some(attempt)) = (timeouts.request_ms, timeouts.backend_request_ms)
+        && attempt > whole
+    {
+        let message = "an attempt may take longer than the whole request";
+        notes.invalid(field.member("backendRequest"), message, "Make it at most timeouts.request.");
+    }
+    timeouts
+}

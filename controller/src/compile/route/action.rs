@@ -1,0 +1,148 @@
+//! What a rule does with its requests.
+
+use ravelin_crds::{BackendRef, BalancingAlgorithm, Fallback, LoadBalancing};
+use ravelin_snapshot::{
+    backend::Algorithm,
+    route::{self, Action, DirectResponse, Forward, Redirect, Rewrite, WeightedBackend},
+};
+
+use super::filter;
+use crate::{
+    compile::{
+        grammar,
+        notes::{Field, Notes},
+        reference::{self, BackendReference},
+        work::{Reads, Work},
+    },
+    verdict::Reason,
+};
+
+/// Backend references of one rule, at most.
+const MAX_BACKENDS: usize = 16;
+
+/// The members of a rule that forward.
+pub(super) struct Said<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) load_balancing: Option<&'a LoadBalancing>,
+    pub(super) backend_refs: &'a [BackendRef],
+    pub(super) fallback: Option<&'a Fallback>,
+    /// Every match of the rule is a prefix.
+    pub(super) prefixed: bool,
+}
+
+/// What the rule's filters have decided.
+pub(super) struct Decided {
+    pub(super) rewrite: Option<Rewrite>,
+    pub(super) redirect: Option<Redirect>,
+    pub(super) respond: Option<DirectResponse>,
+}
+
+pub(super) fn compile(
+    work: &mut Work<'_>,
+    reads: &mut Reads,
+    notes: &mut Notes,
+    field: Field<'_>,
+    said: &Said<'_>,
+    decided: Decided,
+) -> Action {
+    let Decided { rewrite, redirect, respond } = decided;
+    let answers = redirect.is_some() || respond.is_some();
+    if answers && (!said.backend_refs.is_empty() || said.fallback.is_some()) {
+        let message = "a rule that redirects or answers itself calls no backend";
+        let member = if said.backend_refs.is_empty() { "fallback" } else { "backendRefs" };
+        notes.invalid(field.member(member), message, "Leave out the filter, or the backends.");
+    }
+    let algorithm = said.load_balancing.map(|said| self::algorithm(said, field.member("loadBalancing"), notes));
+    let backends = backends(work, reads, notes, field.member("backendRefs"), said);
+    let fallback = said.fallback.and_then(|fallback| {
+        let field = field.member("fallback");
+        self::fallback(work, reads, notes, field, said.namespace, fallback)
+    });
+    match (redirect, respond) {
+        (Some(redirect), _) => Action::Redirect(redirect),
+        (None, Some(respond)) => Action::Respond(respond),
+        (None, None) => {
+            if backends.iter().all(|backend| backend.weight == 0) && said.fallback.is_none() {
+                let message = "no backend gets a request: the rule answers 503 `no_endpoints`";
+                let field = field.member("backendRefs");
+                notes.warning(field, Reason::Suspicious, message, "Name a backend with a weight.");
+            }
+            Action::Forward(Forward { backends, rewrite, algorithm, fallback })
+        }
+    }
+}
+
+/// How endpoints are chosen; what is not implemented is noted.
+pub(in crate::compile) fn algorithm(said: &LoadBalancing, field: Field<'_>, notes: &mut Notes) -> Algorithm {
+    let LoadBalancing { algorithm, consistent_hash, slow_start } = said;
+    notes.unsupported(field.member("consistentHash"), consistent_hash.as_ref());
+    notes.unsupported(field.member("slowStart"), slow_start.as_ref());
+    match algorithm.unwrap_or_default() {
+        BalancingAlgorithm::RoundRobin => Algorithm::RoundRobin,
+        BalancingAlgorithm::LeastRequest => Algorithm::LeastRequest,
+        other @ (BalancingAlgorithm::Random
+        | BalancingAlgorithm::PeakEwma
+        | BalancingAlgorithm::ServiceRate
+        | BalancingAlgorithm::ConsistentHash) => {
+            let message = format!("{other:?} is not implemented yet");
+            notes.error(field.member("algorithm"), Reason::Unsupported, message, "Use RoundRobin or LeastRequest.");
+            Algorithm::RoundRobin
+        }
+    }
+}
+
+fn backends(
+    work: &mut Work<'_>,
+    reads: &mut Reads,
+    notes: &mut Notes,
+    field: Field<'_>,
+    said: &Said<'_>,
+) -> Vec<WeightedBackend> {
+    if said.backend_refs.len() > MAX_BACKENDS {
+        let message = format!("{} backends are more than {MAX_BACKENDS}", said.backend_refs.len());
+        notes.invalid(field, message, "Leave some out.");
+    }
+    let mut backends = Vec::with_capacity(said.backend_refs.len());
+    for (index, reference) in said.backend_refs.iter().enumerate().take(MAX_BACKENDS) {
+        let field = field.item(index);
+        let target = reference::backend(work, reads, notes, field, said.namespace, BackendReference::from(reference));
+        let filters_field = field.member("filters");
+        let filters = filter::compile(&reference.filters, said.prefixed, filters_field, notes);
+        let filter::Filters { request_headers, response_headers, rewrite, redirect, respond } = filters;
+        if redirect.is_some() || respond.is_some() {
+            let message = "a backend's filters cannot answer in its place";
+            notes.invalid(filters_field, message, "Move the filter to the rule.");
+        }
+        let weight = reference.weight();
+        if weight > grammar::MAX_WEIGHT {
+            notes.invalid(field.member("weight"), "the weight is too large", "Use 0 to 1000000.");
+        }
+        backends.push(WeightedBackend { weight, target, request_headers, response_headers, rewrite });
+    }
+    backends
+}
+
+fn fallback(
+    work: &mut Work<'_>,
+    reads: &mut Reads,
+    notes: &mut Notes,
+    field: Field<'_>,
+    namespace: &str,
+    said: &Fallback,
+) -> Option<route::Fallback> {
+    let Fallback { backend_ref, direct_response } = said;
+    match (backend_ref, direct_response) {
+        (Some(reference), None) => {
+            let field = field.member("backendRef");
+            let target = reference::backend(work, reads, notes, field, namespace, BackendReference::from(reference));
+            Some(route::Fallback::Backend(target))
+        }
+        (None, Some(said)) => {
+            Some(route::Fallback::Respond(filter::respond(said, field.member("directResponse"), notes)))
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            notes.invalid(field, "a fallback is one thing", "Set exactly one of backendRef and directResponse.");
+            None
+        }
+    }
+}

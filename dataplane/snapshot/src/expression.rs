@@ -5,6 +5,8 @@
 //! Errors at run time are CEL's: a missing map entry, an index or a number out of range, a division by zero, a value
 //! of another type below `caller.claims`, which is dynamic.
 
+pub mod time;
+
 use serde::{Deserialize, Serialize};
 
 /// A checked expression, with its text for logs and explanations.
@@ -20,6 +22,10 @@ pub struct Expression {
 /// of `&&` and `||` are long and are to be balanced.
 pub const MAX_DEPTH: usize = 128;
 
+/// Comprehensions within one another, at most. What they cost together is bounded by the data plane's budget; this bound
+/// keeps the budget out of what people write.
+pub const MAX_NESTED_LOOPS: usize = 3;
+
 /// A node. Its type is known to the compiler; where operands are dynamic, the function checks them at run time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,8 +39,8 @@ pub enum Node {
     Bytes(Vec<u8>),
     /// Seconds and nanoseconds since the epoch.
     Timestamp(i64, u32),
-    /// Seconds and nanoseconds, of one sign.
-    Duration(i64, i32),
+    /// Nanoseconds.
+    Duration(i64),
     Attribute(Attribute),
     /// A comprehension's variable, by its depth from the outermost (0).
     Variable(u32),
@@ -139,11 +145,18 @@ pub enum Function {
     StartsWith,
     EndsWith,
     Contains,
-    /// `matches` with a pattern that is not a constant is refused by the compiler; see [`Node::Matches`].
     LowerAscii,
     UpperAscii,
     Trim,
     Split,
+    /// `text.replace(from, to)`: every occurrence.
+    Replace,
+    /// `list.join(separator)`, of a list of strings.
+    Join,
+    /// `text.substring(from, to)`, in characters; without `to` up to the end.
+    Substring,
+    /// `text.indexOf(part)`, in characters; -1 if it is not there.
+    IndexOf,
     ToInt,
     ToUint,
     ToDouble,
@@ -167,7 +180,8 @@ pub enum Function {
     GetMinutes,
     GetSeconds,
     GetMilliseconds,
-    /// `ip in cidr`: `cidr('10.0.0.0/8').containsIP(source.address)`.
+    /// `cidr('10.0.0.0/8').containsIP(source.address)`: the arguments are a constant CIDR and the address. A text that is
+    /// no address is an error.
     CidrContainsIp,
 }
 
@@ -179,4 +193,51 @@ pub enum Comprehension {
     ExistsOne,
     Filter,
     Map,
+}
+
+impl Node {
+    /// Nodes above one another, this one included.
+    pub fn depth(&self) -> usize {
+        let mut deepest = 0;
+        self.children(&mut |child| deepest = deepest.max(child.depth()));
+        deepest + 1
+    }
+
+    /// Hands every node directly below this one to `visit`.
+    pub fn children<'a>(&'a self, visit: &mut dyn FnMut(&'a Self)) {
+        match self {
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Uint(_)
+            | Self::Double(_)
+            | Self::String(_)
+            | Self::Bytes(_)
+            | Self::Timestamp(..)
+            | Self::Duration(_)
+            | Self::Attribute(_)
+            | Self::Variable(_) => {}
+            Self::List(items) => items.iter().for_each(visit),
+            Self::Map(entries) => entries.iter().for_each(|(key, value)| {
+                visit(key);
+                visit(value);
+            }),
+            Self::Select { of, .. } | Self::Has { of, .. } => visit(of),
+            Self::Matches { text, .. } => visit(text),
+            Self::Index { of: left, index: right }
+            | Self::And(left, right)
+            | Self::Or(left, right)
+            | Self::Comprehension { over: left, body: right, .. } => {
+                visit(left);
+                visit(right);
+            }
+            Self::Conditional { condition: first, then: second, otherwise: third }
+            | Self::MapIf { over: first, condition: second, value: third } => {
+                visit(first);
+                visit(second);
+                visit(third);
+            }
+            Self::Call { arguments, .. } => arguments.iter().for_each(visit),
+        }
+    }
 }

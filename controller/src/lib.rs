@@ -11,5 +11,6 @@ pub mod files;
 pub mod model;
 pub mod object;
 pub mod publish;
+pub mod status;
 pub mod verdict;
 pub mod watch;

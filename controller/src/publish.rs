@@ -9,6 +9,7 @@ use crate::{
     compile::{Compiled, Options, compile},
     model::Model,
     verdict::ObjectFinding,
+    watch::Observed,
 };
 
 /// What a source sends: the world at one instant, complete.
@@ -17,6 +18,8 @@ pub struct World {
     pub model: Model,
     /// What the source itself has to say: files that could not be read.
     pub findings: Vec<ObjectFinding>,
+    /// What an API server said beside the objects.
+    pub observed: Observed,
 }
 
 /// What was last compiled and handed to the channel.

@@ -83,7 +83,8 @@ impl ReferenceGrantVersion {
 
 impl Resource for ReferenceGrant {
     type DynamicType = ReferenceGrantVersion;
-    type Scope = k8s_openapi::NamespaceResourceScope;
+    // Namespaced; this scope is the one that lets `Api::namespaced_with` name the version.
+    type Scope = kube::core::DynamicResourceScope;
 
     fn kind(_: &ReferenceGrantVersion) -> Cow<'_, str> {
         Self::KIND.into()

@@ -1,0 +1,5 @@
+//! Statuses.
+
+mod conditions;
+
+pub use conditions::Written;

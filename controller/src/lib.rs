@@ -8,9 +8,11 @@
 pub mod compile;
 pub mod expression;
 pub mod files;
+pub mod leader;
 pub mod model;
 pub mod object;
 pub mod publish;
+pub mod replica;
 pub mod status;
 pub mod verdict;
 pub mod watch;

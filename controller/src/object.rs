@@ -76,6 +76,11 @@ impl Kind {
             Self::ReferenceGrant => "gateway.networking.k8s.io",
         }
     }
+
+    /// Kinds of ours have statuses.
+    pub fn is_ours(self) -> bool {
+        self.group() == ravelin_crds::GROUP
+    }
 }
 
 impl fmt::Display for Kind {

@@ -146,7 +146,7 @@ impl Keeper {
             self.gate.shown(index, shown);
             self.release();
         }
-        if is_ours(self.tracks[index].kind) {
+        if self.tracks[index].kind.is_ours() {
             self.set_mark(index);
         }
     }
@@ -182,7 +182,7 @@ impl Keeper {
     fn set(&mut self, seen: Seen) {
         let Seen { object, written } = seen;
         let reference = object.reference();
-        if is_ours(reference.kind) {
+        if reference.kind.is_ours() {
             self.observed.written.set(reference.clone(), written.unwrap_or_default());
             self.changed = true;
         }
@@ -221,11 +221,6 @@ impl Keeper {
         self.model.remove(&reference);
         self.changed = true;
     }
-}
-
-/// Kinds of ours have statuses, and so marks.
-fn is_ours(kind: Kind) -> bool {
-    kind.group() == ravelin_crds::GROUP
 }
 
 /// Whether the model has the object already, but for its version.

@@ -1,0 +1,171 @@
+//! Who is there and what each serves, from the Pods and the Leases of this installation.
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt, pin_mut};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{coordination::v1::Lease, core::v1::Pod},
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    runtime::watcher::{self, Config, Event, watcher},
+};
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use super::{Identity, REFUSED, REPLICA_OF, SERVING};
+use crate::watch::Marks;
+
+/// A report that is older no longer holds others up.
+pub(super) const STALE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The replicas, by the names of their Pods.
+#[derive(Clone, Debug, Default)]
+pub struct Roster {
+    pods: BTreeMap<String, Presence>,
+    reports: BTreeMap<String, Report>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Presence {
+    ready: bool,
+    /// When it was first seen so.
+    since: Instant,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Report {
+    serving: Marks,
+    refused: Option<String>,
+    /// Changes with every sign of life.
+    version: Option<String>,
+    /// When it was seen here: the clocks of other machines say nothing.
+    seen: Instant,
+}
+
+/// A ready replica.
+#[derive(Clone, Copy, Debug)]
+pub struct Replica<'a> {
+    pub pod: &'a str,
+    presence: &'a Presence,
+    report: Option<&'a Report>,
+}
+
+/// Where a replica stands with a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Serves,
+    Behind,
+    /// It does not take the latest snapshot, and says why.
+    Refuses(String),
+    /// Nothing is known of it for too long.
+    Silent,
+}
+
+impl Roster {
+    /// Those that take traffic.
+    pub fn ready(&self) -> impl Iterator<Item = Replica<'_>> {
+        self.pods.iter().filter(|(_, presence)| presence.ready).map(|(pod, presence)| Replica {
+            pod,
+            presence,
+            report: self.reports.get(pod),
+        })
+    }
+
+    fn pods(&mut self, event: Event<Pod>) {
+        match event {
+            Event::Init => self.pods.clear(),
+            Event::InitApply(pod) | Event::Apply(pod) => {
+                let (name, ready) = (pod.name_any(), is_ready(&pod));
+                let old = self.pods.get(&name).filter(|old| old.ready == ready);
+                let since = old.map_or_else(Instant::now, |old| old.since);
+                self.pods.insert(name, Presence { ready, since });
+            }
+            Event::Delete(pod) => drop(self.pods.remove(&pod.name_any())),
+            Event::InitDone => {}
+        }
+    }
+
+    fn leases(&mut self, event: Event<Lease>) {
+        match event {
+            Event::InitApply(lease) | Event::Apply(lease) => {
+                let version = lease.resource_version();
+                let old = self.reports.get(&lease.name_any()).filter(|old| old.version == version);
+                let seen = old.map_or_else(Instant::now, |old| old.seen);
+                let serving = lease.annotations().get(SERVING).and_then(|said| serde_json::from_str(said).ok());
+                let refused = lease.annotations().get(REFUSED).cloned();
+                let report = Report { serving: serving.unwrap_or_default(), refused, version, seen };
+                self.reports.insert(lease.name_any(), report);
+            }
+            Event::Delete(lease) => drop(self.reports.remove(&lease.name_any())),
+            // A report that is gone meanwhile goes stale; its Pod is gone too.
+            Event::Init | Event::InitDone => {}
+        }
+    }
+}
+
+impl Replica<'_> {
+    pub(crate) fn standing(&self, need: &Marks, now: Instant) -> Standing {
+        let heard = self.report.map_or(self.presence.since, |report| report.seen.max(self.presence.since));
+        match self.report {
+            Some(report) if report.serving.covers(need) => Standing::Serves,
+            _ if now.duration_since(heard) > STALE => Standing::Silent,
+            Some(Report { refused: Some(why), .. }) => Standing::Refuses(why.clone()),
+            _ => Standing::Behind,
+        }
+    }
+
+    #[cfg(test)]
+    fn is_known(&self) -> bool {
+        self.report.is_some()
+    }
+}
+
+/// A Pod that is on its way out gets no new connections.
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let ready = conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+    ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Follows the Pods that `selector` (labels) selects and their Leases until nobody wants to know.
+pub async fn follow(client: Client, identity: &Identity, selector: &str, roster: &watch::Sender<Arc<Roster>>) {
+    let pods = events::<Pod>(&client, identity, selector);
+    let leases = events::<Lease>(&client, identity, &format!("{REPLICA_OF}={}", identity.installation));
+    pin_mut!(pods, leases);
+    while !roster.is_closed() {
+        tokio::select! {
+            Some(event) = pods.next() => match event {
+                Ok(event) => roster.send_modify(|roster| Arc::make_mut(roster).pods(event)),
+                Err(error) => wait("Pods", &error).await,
+            },
+            Some(event) = leases.next() => match event {
+                Ok(event) => roster.send_modify(|roster| Arc::make_mut(roster).leases(event)),
+                Err(error) => wait("Leases", &error).await,
+            },
+            else => return,
+        }
+    }
+}
+
+fn events<K>(
+    client: &Client,
+    identity: &Identity,
+    labels: &str,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + use<K>
+where
+    K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K::DynamicType: Default,
+{
+    watcher(Api::namespaced(client.clone(), &identity.namespace), Config::default().labels(labels))
+}
+
+async fn wait(what: &str, error: &watcher::Error) {
+    tracing::warn!(%error, "the {what} of the replicas cannot be watched; trying again");
+    sleep(PAUSE).await;
+}

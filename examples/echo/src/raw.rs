@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::Port;
 
+mod http2;
 mod request;
 mod script;
 
@@ -106,6 +107,10 @@ struct Record {
 }
 
 impl Record {
+    fn asked(&self) {
+        self.counts.send_modify(|counts| counts.requests += 1);
+    }
+
     fn heard(&self, connection: usize, bytes: &[u8]) {
         let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
         received[connection].extend_from_slice(bytes);
@@ -133,7 +138,7 @@ async fn accept(listener: TcpListener, scripts: Vec<Script>, record: Arc<Record>
         let script = scripts.get(number).or(scripts.last()).cloned().unwrap_or_default();
         let record = Arc::clone(&record);
         connections.spawn(async move {
-            let mut player = Player { stream, heard: BytesMut::new(), number, record };
+            let mut player = Player { stream, heard: BytesMut::new(), http2_stream: 0, number, record };
             // A peer that goes before the script is over is what many a script waits for.
             drop(player.play(&script.steps).await);
             let record = Arc::clone(&player.record);
@@ -147,6 +152,8 @@ struct Player {
     stream: TcpStream,
     /// Read from the stream, and not by the script yet.
     heard: BytesMut,
+    /// Of the request over HTTP/2 that was read last; 0 before the first.
+    http2_stream: u32,
     number: usize,
     record: Arc<Record>,
 }
@@ -167,12 +174,31 @@ impl Player {
     async fn take(&mut self, step: &Step) -> io::Result<()> {
         match step {
             Step::ReadHead => {
-                self.read(|heard| request::head(heard).map(|(length, _)| length)).await?;
-                self.record.counts.send_modify(|counts| counts.requests += 1);
+                self.read(|heard| request::head(heard).map(|(length, _)| (length, ()))).await?;
+                self.record.asked();
             }
             Step::Read => {
-                self.read(request::whole).await?;
-                self.record.counts.send_modify(|counts| counts.requests += 1);
+                self.read(|heard| request::whole(heard).map(|length| (length, ()))).await?;
+                self.record.asked();
+            }
+            Step::ReadHttp2 => {
+                let first = self.http2_stream == 0;
+                if first {
+                    self.stream.write_all(&http2::settings()).await?;
+                }
+                self.http2_stream = self.read(http2::request).await?;
+                if first {
+                    // Theirs came before the request.
+                    self.stream.write_all(&http2::settings_taken()).await?;
+                }
+                self.record.asked();
+            }
+            Step::AnswerHttp2(body) => self.stream.write_all(&http2::answer(self.http2_stream, body)).await?,
+            Step::RefuseHttp2 => self.stream.write_all(&http2::refusal(self.http2_stream)).await?,
+            Step::GoAwayHttp2 { processed } => {
+                // A client's streams are odd.
+                let last = if *processed { self.http2_stream } else { self.http2_stream.saturating_sub(2) };
+                self.stream.write_all(&http2::go_away(last)).await?;
             }
             Step::Send(bytes) => self.stream.write_all(bytes).await?,
             Step::Trickle { bytes, every } => {
@@ -185,18 +211,18 @@ impl Player {
                 self.stream.write_all(bytes).await?;
             },
             Step::Wait(gate) => gate.passed().await,
-            Step::Hold => self.read(|_| None).await?,
+            Step::Hold => self.read(|_| None::<(usize, ())>).await?,
             Step::Reset => self.stream.set_zero_linger()?, // and then the end of the script
         }
         Ok(())
     }
 
-    /// Takes as many bytes as `length` says, once it says something. The end of the stream is an error.
-    async fn read(&mut self, length: impl Fn(&[u8]) -> Option<usize>) -> io::Result<()> {
+    /// Takes as many bytes as `find` says, once it finds something. The end of the stream is an error.
+    async fn read<T>(&mut self, find: impl Fn(&[u8]) -> Option<(usize, T)>) -> io::Result<T> {
         loop {
-            if let Some(length) = length(&self.heard) {
+            if let Some((length, found)) = find(&self.heard) {
                 drop(self.heard.split_to(length));
-                return Ok(());
+                return Ok(found);
             }
             let before = self.heard.len();
             if self.stream.read_buf(&mut self.heard).await? == 0 {

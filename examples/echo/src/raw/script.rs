@@ -27,6 +27,10 @@ pub(super) enum Step {
     Wait(Gate),
     Hold,
     Reset,
+    ReadHttp2,
+    AnswerHttp2(String),
+    RefuseHttp2,
+    GoAwayHttp2 { processed: bool },
 }
 
 /// Building blocks.
@@ -88,6 +92,30 @@ impl Script {
     #[must_use]
     pub fn reset(self) -> Self {
         self.then(Step::Reset)
+    }
+
+    /// Reads a request over HTTP/2; there must be no other on its way. Settings are exchanged before the first.
+    #[must_use]
+    pub fn read_http2(self) -> Self {
+        self.then(Step::ReadHttp2)
+    }
+
+    /// Answers the request over HTTP/2 that was read last.
+    #[must_use]
+    pub fn answer_http2(self, body: &str) -> Self {
+        self.then(Step::AnswerHttp2(body.to_owned()))
+    }
+
+    /// Resets the stream that was read last with REFUSED_STREAM: its request was not processed.
+    #[must_use]
+    pub fn refuse_http2(self) -> Self {
+        self.then(Step::RefuseHttp2)
+    }
+
+    /// GOAWAY without an error; its last stream is the one that was read last if that was processed, and else the one before.
+    #[must_use]
+    pub fn go_away_http2(self, processed: bool) -> Self {
+        self.then(Step::GoAwayHttp2 { processed })
     }
 
     /// Begins again at the end. The steps must contain one that waits for the peer.
@@ -233,6 +261,31 @@ impl Script {
     /// Answers 101 to who asked for no upgrade.
     pub fn unasked_upgrade() -> Self {
         Self::new().read().send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").hold()
+    }
+
+    /// None, over HTTP/2: it answers 200 with this body to every request.
+    pub fn http2_answers(body: &str) -> Self {
+        Self::new().read_http2().answer_http2(body).for_ever()
+    }
+
+    /// Refuses every other stream, beginning with the first, and answers `ok` to the others.
+    pub fn http2_refuses_every_other() -> Self {
+        Self::new().read_http2().refuse_http2().read_http2().answer_http2("ok").for_ever()
+    }
+
+    /// Goes away without having processed the first request, and closes when the peer does.
+    pub fn http2_goes_away_unprocessed() -> Self {
+        Self::new().read_http2().go_away_http2(false).hold()
+    }
+
+    /// Announces that it goes away, and still answers `ok` to the first request.
+    pub fn http2_goes_away_processed() -> Self {
+        Self::new().read_http2().go_away_http2(true).answer_http2("ok").hold()
+    }
+
+    /// Reads the request over HTTP/2 and closes without an answer: nobody knows whether it was processed.
+    pub fn http2_closes_unanswered() -> Self {
+        Self::new().read_http2()
     }
 }
 

@@ -133,6 +133,37 @@ async fn a_body_is_not_read_before_the_gate_opens() {
 }
 
 #[tokio::test]
+async fn http2_is_answered_and_refused_as_the_script_says() {
+    let raw = Raw::start(Script::http2_refuses_every_other()).unwrap();
+    let mut client = Client::connect(raw.address(), Protocol::Http2).await.unwrap();
+    for _ in 0..3 {
+        let refused = client.post("/", &[], "body").await.unwrap_err();
+        assert!(refused.to_string().contains("refused"), "{refused}");
+        assert_eq!(client.post("/", &[("x-long", &"y".repeat(30_000))], "body").await.unwrap().text(), "ok");
+    }
+    assert_eq!(raw.counts(), RawCounts { requests: 6, connections_open: 1, connections_total: 1 });
+    let raw = Raw::start(Script::http2_answers("ok")).unwrap();
+    let mut client = Client::connect(raw.address(), Protocol::Http2).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.get("/").await.unwrap().text(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn who_goes_away_over_http2_says_what_was_processed() {
+    let processed = Raw::start(Script::http2_goes_away_processed()).unwrap();
+    let mut client = Client::connect(processed.address(), Protocol::Http2).await.unwrap();
+    assert_eq!(client.get("/").await.unwrap().text(), "ok");
+    assert!(matches!(client.get("/").await, Err(ClientError::NotSent(_))));
+    for script in [Script::http2_goes_away_unprocessed(), Script::http2_closes_unanswered()] {
+        let raw = Raw::start(script).unwrap();
+        let mut client = Client::connect(raw.address(), Protocol::Http2).await.unwrap();
+        assert!(matches!(client.get("/").await, Err(ClientError::Http(_))));
+        assert_eq!(raw.requests(), 1);
+    }
+}
+
+#[tokio::test]
 async fn dropping_it_closes_every_connection() {
     let raw = Raw::start(Script::never_answers()).unwrap();
     let mut wire = Wire::connect(raw.address()).await.unwrap();

@@ -114,12 +114,12 @@ async fn act(
             let call = upstream::Call {
                 backend,
                 algorithm: forward.algorithm,
-                request,
+                request: request.map(upstream::Upload::from),
                 deadline: None,
                 attempt_timeout: rule.timeouts.backend_request,
                 stream_idle: rule.timeouts.stream_idle,
             };
-            let answer = upstream::send(worker, call).await.map_err(|failure| failure.reason)?;
+            let answer = upstream::send(&worker.pools, call).await.map_err(|failure| failure.reason)?;
             Ok(answer.map(|body| AnswerBody::Upstream(Box::new(body))))
         }
         Action::Redirect(_) | Action::Respond(_) => Err(Reason::RouteInvalid.into()),

@@ -12,6 +12,7 @@ use crate::{
     pipeline, receiver,
     request::{Connection, Scheme},
     table::Table,
+    upstream::Pools,
 };
 
 /// What all threads share.
@@ -34,6 +35,8 @@ impl Shared {
 /// What one worker's thread owns: nothing here is shared, nothing here is locked.
 pub struct Worker {
     pub settings: Settings,
+    /// Its connections to backends.
+    pub pools: Pools,
     shared: Arc<Shared>,
 }
 
@@ -106,7 +109,7 @@ fn work(shared: Arc<Shared>, listener: std::net::TcpListener) {
     // Invariant: without a runtime there is no worker, and nothing else has started yet.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime (invariant)");
     let local = tokio::task::LocalSet::new();
-    let worker = Rc::new(Worker { settings: shared.settings.clone(), shared });
+    let worker = Rc::new(Worker { settings: shared.settings.clone(), pools: Pools::default(), shared });
     local.block_on(&runtime, async move {
         let Ok(listener) = TcpListener::from_std(listener) else { return };
         while let Ok((stream, peer)) = listener.accept().await {

@@ -3,31 +3,53 @@
 //! A connection is driven inside the task of the request that uses it: its future is polled together with the answer
 //! and then with the answer's body, and only then is it put back into its worker's pool.
 
+mod answer;
+pub mod balance;
+mod endpoint;
+mod http1;
+mod pool;
+mod socket;
+mod timer;
+mod upload;
+
 use std::{
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
 use ravelin_snapshot::{
     Part,
     backend::{self, Address, Algorithm, BackendKey},
 };
-use tokio::net::TcpStream;
 
-use crate::{body::BodyError, reject::Reason, server::Worker};
+use self::{
+    answer::Begun,
+    balance::{Rotation, better_of_two},
+    endpoint::{Flight, Place},
+    http1::{Broken, Connection, Why},
+    timer::{Expired, Timer},
+};
+pub use self::{
+    answer::UpstreamBody,
+    endpoint::{Counts, Endpoint},
+    pool::Pools,
+    upload::Upload,
+};
+use crate::reject::Reason;
 
-/// A backend and what lives of it: balancer, counts of requests and connections, waiting requests. Shared by all
-/// workers; it moves to the next table when its configuration is equal, and endpoint by endpoint otherwise.
+/// A backend and what lives of it: turns, counts of requests and connections, waiting requests. Shared by all workers; it
+/// moves to the next table when its configuration is equal, and endpoint by endpoint otherwise.
 pub struct Backend {
     pub key: BackendKey,
     pub said: Part<backend::Backend>,
+    members: Members,
+}
+
+/// The endpoints of a backend, and whose turn it is.
+struct Members {
+    endpoints: Vec<(Arc<Endpoint>, u32)>,
+    rotation: Rotation,
 }
 
 /// One call of a backend.
@@ -36,74 +58,130 @@ pub struct Call<'a> {
     /// Instead of the backend's own.
     pub algorithm: Option<Algorithm>,
     /// Ready to be sent: path, `Host`, headers; hop-by-hop headers are gone but for an upgrade that is to be tunnelled.
-    pub request: Request<Incoming>,
+    pub request: Request<Upload>,
     /// When the whole exchange has to be over: `request_timeout`.
     pub deadline: Option<Instant>,
     /// How long one attempt may take until the answer's head: `backend_timeout`.
-    pub attempt_timeout: Option<std::time::Duration>,
+    pub attempt_timeout: Option<Duration>,
     /// How long the streams may be silent afterwards.
-    pub stream_idle: Option<std::time::Duration>,
+    pub stream_idle: Option<Duration>,
 }
 
 /// A call that came to nothing.
 pub struct Failure {
     pub reason: Reason,
-    /// The request, if nothing of it was sent: a fallback can still have it.
-    pub unsent: Option<Request<Incoming>>,
+    /// The request, if it may be sent to another backend: nothing of it was written, or it is idempotent and has no body.
+    pub request: Option<Request<Upload>>,
 }
 
 impl Backend {
-    pub fn new(key: &BackendKey, said: &Part<backend::Backend>, _before: Option<&Self>) -> Self {
-        Self { key: key.clone(), said: said.clone() }
+    /// An endpoint that `before` had too is the same: its counts go on, its idle connections stay warm.
+    pub fn new(key: &BackendKey, said: &Part<backend::Backend>, before: Option<&Self>) -> Self {
+        let endpoints = said.endpoints.iter().filter_map(|endpoint| match endpoint.address {
+            Address::Ip(address) => {
+                let kept = before.filter(|before| before.said.protocol == said.protocol);
+                let kept = kept.and_then(|before| before.members.by_address(address));
+                Some((kept.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(address))), endpoint.weight))
+            }
+            Address::Dns { .. } => None,
+        });
+        let endpoints: Vec<_> = endpoints.collect();
+        let rotation = Rotation::new(endpoints.iter().map(|(_, weight)| *weight));
+        Self { key: key.clone(), said: said.clone(), members: Members { endpoints, rotation } }
+    }
+
+    /// For `/backends` and metrics.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.members.endpoints.iter().map(|(endpoint, _)| endpoint)
+    }
+
+    fn choose(&self, algorithm: Option<Algorithm>, pools: &Pools) -> Option<&Arc<Endpoint>> {
+        let members = &self.members;
+        let place = match algorithm.unwrap_or(self.said.algorithm) {
+            Algorithm::RoundRobin => members.rotation.turn(),
+            Algorithm::LeastRequest => better_of_two(&members.rotation, [pools.random(), pools.random()], |place| {
+                let (endpoint, weight) = &members.endpoints[place];
+                (endpoint.counts.in_flight(), *weight)
+            }),
+        };
+        place.map(|place| &members.endpoints[place].0)
+    }
+}
+
+impl Members {
+    fn by_address(&self, address: std::net::SocketAddr) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().map(|(endpoint, _)| endpoint).find(|endpoint| endpoint.address == address)
     }
 }
 
 /// Chooses an endpoint, waits for a place, sends the request and returns the answer's head with its body to come.
-pub async fn send(_worker: &Worker, call: Call<'_>) -> Result<Response<UpstreamBody>, Failure> {
-    let refused = |unsent| Failure { reason: Reason::BackendRefused, unsent };
-    let address = call.backend.said.endpoints.first().map(|endpoint| &endpoint.address);
-    let Some(Address::Ip(address)) = address else {
-        return Err(Failure { reason: Reason::NoEndpoints, unsent: Some(call.request) });
+pub async fn send(pools: &Pools, call: Call<'_>) -> Result<Response<UpstreamBody>, Failure> {
+    let Some(endpoint) = call.backend.choose(call.algorithm, pools) else {
+        return Err(Failure { reason: Reason::NoEndpoints, request: Some(call.request) });
     };
-    let Ok(stream) = TcpStream::connect(address).await else { return Err(refused(Some(call.request))) };
-    let Ok((mut sender, mut connection)) = http1::handshake(TokioIo::new(stream)).await else {
-        return Err(refused(Some(call.request)));
+    let bounds = &call.backend.said.connections;
+    let mut timer = Timer::new(call.deadline);
+    timer.start(call.attempt_timeout, Expired::Attempt);
+    let overloaded = |request| Failure { reason: Reason::Overloaded, request: Some(request) };
+    let Some(flight) = Flight::begin(&endpoint.counts, bounds.max_requests) else {
+        return Err(overloaded(call.request));
     };
-    let answer = sender.send_request(call.request);
-    tokio::pin!(answer);
-    let answer = tokio::select! {
-        answer = &mut answer => answer,
-        _ = &mut connection => return Err(refused(None)),
-    };
-    let (head, body) = answer.map_err(|_| refused(None))?.into_parts();
-    Ok(Response::from_parts(head, UpstreamBody { body, connection }))
-}
-
-/// The body of a backend's answer, and the connection that it comes over.
-pub struct UpstreamBody {
-    body: Incoming,
-    connection: http1::Connection<TokioIo<TcpStream>, Incoming>,
-}
-
-impl Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
+    let mut request = call.request;
+    let mut fresh = false;
+    loop {
+        let pooled = if fresh { None } else { pools.take(endpoint.id) };
+        let mut connection = match pooled {
+            Some(connection) => connection,
+            None => match open(endpoint, bounds, &mut timer).await {
+                Ok(connection) => connection,
+                Err(reason) => return Err(Failure { reason, request: Some(request) }),
+            },
+        };
+        let reused = connection.used;
+        let upload = request.body().share();
+        match connection.exchange(request, &mut timer).await {
+            Ok(answer) => {
+                let keep = Duration::from_millis(bounds.idle_timeout_ms);
+                let (head, body) = answer.into_parts();
+                let begun = Begun { body, connection, upload, timer, stream_idle: call.stream_idle, flight };
+                return Ok(Response::from_parts(head, UpstreamBody::new(begun, pools, keep)));
+            }
+            Err(Broken { why: Why::Closed, again: Some(again) }) if reused => {
+                endpoint.counts.count_resent();
+                (request, fresh) = (again, true);
+            }
+            Err(Broken { why, again }) => {
+                let reason = match why {
+                    Why::Expired(expired) => expired.into(),
+                    Why::Closed | Why::Garbage => Reason::BackendRefused,
+                };
+                return Err(Failure { reason, request: again });
+            }
         }
-        if let Poll::Ready(Err(error)) = Pin::new(&mut self.connection).poll(cx) {
-            return Poll::Ready(Some(Err(error.into())));
-        }
-        Pin::new(&mut self.body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::from)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
+
+async fn open(
+    endpoint: &Arc<Endpoint>,
+    bounds: &backend::Connections,
+    timer: &mut Timer,
+) -> Result<Box<Connection>, Reason> {
+    let place = Place::take(&endpoint.counts, bounds.max).ok_or(Reason::Overloaded)?;
+    let limit = Duration::from_millis(bounds.connect_timeout_ms);
+    let connecting = tokio::time::timeout(limit, http1::connect(endpoint.address));
+    let connected = timer.limit(connecting).await.map_err(Reason::from)?.map_err(|_| Reason::BackendTimeout)?;
+    let stream = connected.map_err(|_| Reason::BackendRefused)?;
+    Connection::over(stream, endpoint, place).await.map_err(|_| Reason::BackendRefused)
+}
+
+impl From<Expired> for Reason {
+    fn from(expired: Expired) -> Self {
+        match expired {
+            Expired::Deadline => Self::RequestTimeout,
+            Expired::Attempt | Expired::Idle => Self::BackendTimeout,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

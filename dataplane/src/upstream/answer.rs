@@ -1,0 +1,158 @@
+//! The body of a backend's answer, and what keeps it coming.
+
+use std::{
+    future::poll_fn,
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::task::JoinHandle;
+
+use super::{
+    endpoint::Flight,
+    http1::Connection,
+    pool::Pools,
+    timer::{Expired, Timer},
+    upload::Upload,
+};
+use crate::body::BodyError;
+
+/// The body of a backend's answer, and the connection that it comes over. Dropping it before its end closes the connection.
+pub struct UpstreamBody {
+    body: Incoming,
+    way: Way,
+    timer: Timer,
+    silence: Option<Silence>,
+    _flight: Flight,
+}
+
+/// What moves the bytes.
+enum Way {
+    /// All has come: the connection is back in its pool already, or closed.
+    Over,
+    /// The connection, polled with the body, and how long the pool may keep it afterwards.
+    Driven { connection: Box<Connection>, pools: Pools, keep: Duration },
+    /// The answer has begun before the request was read to its end. A reader that waits for the one before it goes on
+    /// with the other must not hold up either, so the connection has a task of its own; it is not used again.
+    Own { _task: Task },
+}
+
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Tells when neither body has moved for a while. It looks four times in that while, so that pieces cost nothing.
+struct Silence {
+    quarter: Duration,
+    /// Quarters in a row without a piece.
+    quiet: u8,
+    upload: Upload,
+    pieces: u64,
+    /// `pieces` and those of the upload, when it looked last.
+    seen: (u64, u64),
+}
+
+impl Silence {
+    fn is_too_long(&mut self) -> bool {
+        let now = (self.pieces, self.upload.frames());
+        self.quiet = if self.seen == now { self.quiet + 1 } else { 0 };
+        self.seen = now;
+        self.quiet >= 4
+    }
+}
+
+/// What an exchange leaves behind when the head of its answer has come.
+pub(super) struct Begun {
+    pub(super) body: Incoming,
+    pub(super) connection: Box<Connection>,
+    pub(super) upload: Upload,
+    pub(super) timer: Timer,
+    pub(super) stream_idle: Option<Duration>,
+    pub(super) flight: Flight,
+}
+
+impl UpstreamBody {
+    /// `keep` is for how long `pools` may keep the connection idle afterwards.
+    pub(super) fn new(begun: Begun, pools: &Pools, keep: Duration) -> Self {
+        let Begun { body, mut connection, upload, mut timer, stream_idle, flight } = begun;
+        let way = if connection.is_idle() {
+            pools.put(connection, keep);
+            Way::Over
+        } else if upload.ended() {
+            Way::Driven { connection, pools: pools.clone(), keep }
+        } else {
+            Way::Own { _task: Task(tokio::task::spawn_local(poll_fn(move |cx| connection.poll(cx)))) }
+        };
+        let silence = stream_idle.filter(|_| !matches!(way, Way::Over)).map(|limit| {
+            let seen = (0, upload.frames());
+            Silence { quarter: limit / 4, quiet: 0, upload, pieces: 0, seen }
+        });
+        timer.start(silence.as_ref().map(|silence| silence.quarter), Expired::Idle);
+        Self { body, way, timer, silence, _flight: flight }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        match &mut self.way {
+            Way::Over | Way::Own { .. } => Pin::new(&mut self.body).poll_frame(cx),
+            Way::Driven { connection, .. } => connection.poll_body(&mut self.body, cx),
+        }
+    }
+
+    /// After the last piece: a connection that can be used again is; any other is closed.
+    fn finish(&mut self) {
+        if let Way::Driven { connection, pools, keep } = mem::replace(&mut self.way, Way::Over)
+            && connection.is_idle()
+        {
+            pools.put(connection, keep);
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        while let (Expired::Idle, Some(silence)) = (ready!(self.timer.poll(cx)), &mut self.silence) {
+            if silence.is_too_long() {
+                return Poll::Ready(BodyError::Idle);
+            }
+            self.timer.start(Some(silence.quarter), Expired::Idle);
+        }
+        Poll::Ready(BodyError::Deadline)
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let piece = match self.poll_piece(cx) {
+            Poll::Ready(piece) => piece.map(|piece| piece.map_err(BodyError::from)),
+            Poll::Pending => Some(Err(ready!(self.poll_timer(cx)))),
+        };
+        match &piece {
+            Some(Ok(_)) if !self.body.is_end_stream() => {
+                if let Some(silence) = &mut self.silence {
+                    silence.pieces += 1;
+                }
+            }
+            Some(Ok(_)) | None => self.finish(),
+            Some(Err(_)) => self.way = Way::Over,
+        }
+        Poll::Ready(piece)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,182 @@
+//! One HTTP/1.1 connection to a backend, driven by whoever has it.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::{Arc, Weak},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http_body::{Body, Frame};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::{
+    endpoint::{Endpoint, Place},
+    socket::{Seen, Socket},
+    timer::{Expired, Timer},
+    upload::Upload,
+};
+
+/// Of an answer; also the largest piece of a body that is read at once.
+const BUFFER: usize = 64 << 10;
+
+/// A connection and its future. Whoever uses it polls both; between uses it is in its worker's pool, and nobody does.
+pub(super) struct Connection {
+    sender: http1::SendRequest<Upload>,
+    /// `None`: it has ended, and the socket is closed.
+    driver: Option<http1::Connection<TokioIo<Socket>, Upload>>,
+    seen: Rc<Seen>,
+    /// It has had an exchange before.
+    pub(super) used: bool,
+    pub(super) endpoint: Weak<Endpoint>,
+    pub(super) endpoint_id: u64,
+    _place: Place,
+}
+
+/// A request that came to nothing.
+pub(super) struct Broken {
+    pub(super) why: Why,
+    /// As much as can be had of it again: nothing of it was written, or its method is idempotent and it has no body.
+    pub(super) again: Option<Request<Upload>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It was closed before any byte of an answer.
+    Closed,
+    /// An answer began, and was none.
+    Garbage,
+    Expired(Expired),
+}
+
+/// Opens a socket. Its answers are to be sent on at once, so Nagle's algorithm is off.
+pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
+}
+
+impl Connection {
+    pub(super) async fn over(stream: TcpStream, endpoint: &Arc<Endpoint>, place: Place) -> hyper::Result<Box<Self>> {
+        let seen = Rc::<Seen>::default();
+        let io = TokioIo::new(Socket::new(stream, Rc::clone(&seen)));
+        let (sender, driver) = http1::Builder::new().max_buf_size(BUFFER).writev(true).handshake(io).await?;
+        Ok(Box::new(Self {
+            sender,
+            driver: Some(driver),
+            seen,
+            used: false,
+            endpoint: Arc::downgrade(endpoint),
+            endpoint_id: endpoint.id,
+            _place: place,
+        }))
+    }
+
+    /// Sends the request and waits for the head of its answer. Dropping the future closes the connection.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<Upload>,
+        timer: &mut Timer,
+    ) -> Result<Response<Incoming>, Broken> {
+        let body = request.body().share();
+        let harmless = body.is_empty() && request.method().is_idempotent();
+        // What cannot be sent again had better not be sent to a dead connection: that is worth a system call.
+        self.seen.begin(self.used && !harmless);
+        self.used = true;
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let (driver, seen) = (&mut self.driver, &self.seen);
+        let outcome = poll_fn(|cx| {
+            let ended = drive(driver, cx);
+            if seen.written() {
+                body.forget();
+            }
+            // Only the driver brings the answer, and it was just polled: a waker would wake this very task.
+            let mut unwoken = Context::from_waker(Waker::noop());
+            let mut arrived = answer.as_mut().poll(&mut unwoken);
+            if ended && arrived.is_pending() {
+                *driver = None; // which tells the request of its fate
+                arrived = answer.as_mut().poll(&mut unwoken);
+            }
+            if let Poll::Ready(answer) = arrived {
+                return Poll::Ready(Ok(answer));
+            }
+            timer.poll(cx).map(Err)
+        })
+        .await;
+        let (why, unsent) = match outcome {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(mut error)) if seen.answered() => (Why::Garbage, error.take_message()),
+            Ok(Err(mut error)) => (Why::Closed, error.take_message()),
+            Err(expired) => (Why::Expired(expired), None),
+        };
+        let again = match unsent {
+            Some(request) => Some(request),
+            None if harmless || (!seen.written() && body.rewind()) => parse(&seen.head(), body),
+            None => None,
+        };
+        Err(Broken { why, again })
+    }
+
+    /// The next piece of an answer's body; moves bytes as far as that takes.
+    pub(super) fn poll_body(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        // As above: only the driver brings it.
+        let mut unwoken = Context::from_waker(Waker::noop());
+        if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(&mut unwoken) {
+            return Poll::Ready(frame);
+        }
+        let _ = self.poll(cx); // what it came to, the body tells
+        Pin::new(body).poll_frame(&mut unwoken)
+    }
+
+    /// Moves bytes, for as long as the exchange goes on in either direction.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if drive(&mut self.driver, cx) {
+            self.driver = None;
+        }
+        if self.driver.is_none() || self.is_idle() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// The exchange is over on both sides, and nothing speaks against the next.
+    pub(super) fn is_idle(&self) -> bool {
+        self.driver.is_some() && self.sender.is_ready()
+    }
+
+    /// Whether an idle connection is still good, as far as the event loop knows: no system call while nothing has come.
+    pub(super) fn is_alive(&mut self) -> bool {
+        let _ = self.poll(&mut Context::from_waker(Waker::noop()));
+        self.is_idle()
+    }
+}
+
+/// Polls the connection's future; true if it has ended.
+fn drive(driver: &mut Option<http1::Connection<TokioIo<Socket>, Upload>>, cx: &mut Context<'_>) -> bool {
+    driver.as_mut().is_none_or(|driver| Pin::new(driver).poll(cx).is_ready())
+}
+
+/// The request, from the bytes that were written. Invariant: it is our own writing, so it parses.
+fn parse(head: &[u8], body: Upload) -> Option<Request<Upload>> {
+    let mut fields = vec![httparse::EMPTY_HEADER; 256];
+    let mut parsed = httparse::Request::new(&mut fields);
+    parsed.parse(head).ok().filter(httparse::Status::is_complete)?;
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    for field in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
+    *request.uri_mut() = parsed.path?.parse().ok()?;
+    *request.headers_mut() = headers;
+    Some(request)
+}

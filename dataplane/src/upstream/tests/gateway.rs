@@ -1,0 +1,139 @@
+//! Workers that do nothing but call one backend.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use http::{Request, Response, header::HeaderValue};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use ravelin_snapshot::{
+    Part,
+    backend::{self, Address, Algorithm, BackendKey, BackendKind, Connections, Endpoint, Protocol},
+};
+use tokio::{net::TcpListener, sync::watch, task::LocalSet};
+
+use crate::{
+    body::AnswerBody,
+    upstream::{Backend, Call, Pools, Upload, send},
+};
+
+/// Each worker has a thread and an address of its own; all end with this.
+pub(super) struct Gateway {
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) backend: Arc<ArcSwap<Backend>>,
+    _alive: watch::Sender<()>,
+}
+
+/// The time-outs of every call.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Limits {
+    pub(super) request: Option<Duration>,
+    pub(super) attempt: Option<Duration>,
+    pub(super) stream_idle: Option<Duration>,
+}
+
+/// A backend over HTTP/1.1, round robin, with all defaults.
+pub(super) fn said(addresses: impl IntoIterator<Item = SocketAddr>) -> backend::Backend {
+    let endpoints = addresses.into_iter().map(|address| Endpoint { address: Address::Ip(address), weight: 1 });
+    backend::Backend {
+        protocol: Protocol::Http1,
+        algorithm: Algorithm::RoundRobin,
+        connections: Connections::default(),
+        endpoints: endpoints.collect(),
+    }
+}
+
+pub(super) fn key() -> BackendKey {
+    BackendKey { kind: BackendKind::Backend, namespace: "shop".to_owned(), name: "orders".to_owned(), port: 0 }
+}
+
+impl Gateway {
+    pub(super) fn start(workers: usize, said: backend::Backend) -> Self {
+        Self::with_limits(workers, said, Limits::default())
+    }
+
+    pub(super) fn with_limits(workers: usize, said: backend::Backend, limits: Limits) -> Self {
+        let backend = Arc::new(ArcSwap::from_pointee(Backend::new(&key(), &Part::new(said), None)));
+        let (alive, ended) = watch::channel(());
+        let addresses = (0..workers).map(|_| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let address = listener.local_addr().unwrap();
+            let (backend, ended) = (Arc::clone(&backend), ended.clone());
+            std::thread::spawn(move || work(listener, &backend, limits, ended));
+            address
+        });
+        Self { addresses: addresses.collect(), backend, _alive: alive }
+    }
+
+    /// What the next table would do.
+    pub(super) fn swap(&self, said: backend::Backend) {
+        let next = Backend::new(&key(), &Part::new(said), Some(&self.backend.load()));
+        self.backend.store(Arc::new(next));
+    }
+}
+
+fn work(
+    listener: std::net::TcpListener,
+    backend: &Arc<ArcSwap<Backend>>,
+    limits: Limits,
+    mut ended: watch::Receiver<()>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let accept = async {
+        let pools = Pools::default();
+        let listener = TcpListener::from_std(listener).unwrap();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let (backend, pools) = (Arc::clone(backend), pools.clone());
+            let service = hyper::service::service_fn(move |request| {
+                let (backend, pools) = (backend.load_full(), pools.clone());
+                async move { Ok::<_, Infallible>(answer(&backend, &pools, limits, request).await) }
+            });
+            tokio::task::spawn_local(async move {
+                let serve = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                drop(serve.with_upgrades().await);
+            });
+        }
+    };
+    LocalSet::new().block_on(&runtime, async {
+        tokio::select! {
+            () = accept => {}
+            _ = ended.changed() => {}
+        }
+    });
+}
+
+/// A failure is an answer with its reason in the header `reason`.
+async fn answer(
+    backend: &Arc<Backend>,
+    pools: &Pools,
+    limits: Limits,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let call = Call {
+        backend,
+        algorithm: None,
+        request: request.map(Upload::from),
+        deadline: limits.request.map(|limit| Instant::now() + limit),
+        attempt_timeout: limits.attempt,
+        stream_idle: limits.stream_idle,
+    };
+    match send(pools, call).await {
+        Ok(answer) => answer.map(|body| AnswerBody::Upstream(Box::new(body))),
+        Err(failure) => {
+            let mut answer = Response::new(AnswerBody::empty());
+            *answer.status_mut() = failure.reason.status();
+            answer.headers_mut().insert("reason", HeaderValue::from_static(failure.reason.as_str()));
+            let again = if failure.request.is_some() { "yes" } else { "no" };
+            answer.headers_mut().insert("again", HeaderValue::from_static(again));
+            answer
+        }
+    }
+}

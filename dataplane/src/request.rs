@@ -53,7 +53,7 @@ pub struct Caller {
 }
 
 /// Which rule a request came to: the `route` of expressions, logs and metrics.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RuleName {
     pub namespace: String,
     pub route: String,

@@ -80,7 +80,8 @@ impl Table {
         let snapshot = Arc::clone(&self.snapshot);
         for change in snapshot.auth.changes(&before.auth) {
             if let Some(said) = change.after {
-                let policy = AuthPolicy::compile(change.key, said).map_err(refusal("AuthPolicy", change.key))?;
+                let old = self.auth.by_key(change.key).map(|old| &**old);
+                let policy = AuthPolicy::compile(change.key, said, old).map_err(refusal("AuthPolicy", change.key))?;
                 self.auth.set(change.key, Arc::new(policy));
             }
         }

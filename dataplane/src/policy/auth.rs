@@ -1,45 +1,283 @@
-//! Who may: network, credentials, rules.
+//! Who may: network, exclusions, credential, rules, in this order.
 
-use std::time::SystemTime;
+mod credential;
+#[cfg(test)]
+mod tests;
 
-use http::HeaderMap;
-use ravelin_snapshot::{PolicyKey, auth};
+use std::{sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use ipnet::IpNet;
+use ravelin_snapshot::{
+    PolicyKey,
+    auth::{self, Effect, Mode},
+    regex,
+    route::PathMatch,
+};
+use regex_automata::meta::Regex;
 
 use crate::{
-    reject::Reject,
+    expression::{EvalError, Program, Scope},
+    metrics::Counter,
+    reject::{Detail, Reason, Reject},
     request::{Caller, RequestView, RuleName},
 };
+use credential::{Credentials, Keys, Presented};
 
 /// An AuthPolicy, ready to decide. Shared by all workers.
 pub struct AuthPolicy {
     pub key: PolicyKey,
+    pub mode: Mode,
+    pub decisions: Arc<Decisions>,
+    exclude: Vec<Exclusion>,
+    network: auth::Network,
+    authentication: Option<Authentication>,
+    rules: Vec<Rule>,
+    forward: Vec<(HeaderName, Program)>,
+}
+
+/// What became of requests: `ravelin_auth_decisions_total`.
+#[derive(Debug, Default)]
+pub struct Decisions {
+    pub allow: Counter,
+    pub deny: Counter,
+    pub shadow_deny: Counter,
+    /// Refused because an expression had no value; in `deny` or `shadow_deny` too.
+    pub error: Counter,
 }
 
 /// The token of a request that may pass this stage: later stages ask for it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Admitted {
     pub caller: Caller,
+    /// The policy enforces and says that credentials stay here.
+    strip: bool,
+}
+
+struct Exclusion {
+    path: Path,
+    method: Option<Method>,
+}
+
+enum Path {
+    Exact(String),
+    Prefix(String),
+    Regex(Regex),
+}
+
+struct Authentication {
+    keep: bool,
+    optional: bool,
+    credentials: Credentials,
+    keys: Keys,
+}
+
+struct Rule {
+    name: String,
+    effect: Effect,
+    when: Program,
+}
+
+/// Why a request is refused.
+struct Denied {
+    reject: Reject,
+    error: bool,
 }
 
 impl AuthPolicy {
-    /// The error is for a refusal of the snapshot.
-    pub fn compile(key: &PolicyKey, _said: &auth::AuthPolicy) -> Result<Self, String> {
-        Ok(Self { key: key.clone() })
+    /// Counts go on from `before`'s. The error is for a refusal of the snapshot.
+    pub fn compile(key: &PolicyKey, said: &auth::AuthPolicy, before: Option<&Self>) -> Result<Self, String> {
+        let rule = |said: &auth::AuthorizationRule| {
+            let when = Program::compile(&said.when).map_err(|error| format!("rule {}: {error}", said.name))?;
+            Ok::<_, String>(Rule { name: said.name.clone(), effect: said.effect, when })
+        };
+        let header = |said: &auth::ForwardedHeader| {
+            let name = said.header.parse().map_err(|_| format!("`{}` is not a header's name", said.header))?;
+            let value = Program::compile(&said.value).map_err(|error| format!("header {}: {error}", said.header))?;
+            Ok::<_, String>((name, value))
+        };
+        Ok(Self {
+            key: key.clone(),
+            mode: said.mode,
+            decisions: before.map(|before| Arc::clone(&before.decisions)).unwrap_or_default(),
+            exclude: said.exclude.iter().map(Exclusion::compile).collect::<Result<_, _>>()?,
+            network: said.network.clone(),
+            authentication: said.authentication.as_ref().map(Authentication::compile).transpose()?,
+            rules: said.rules.iter().map(rule).collect::<Result<_, _>>()?,
+            forward: said.forward.iter().map(header).collect::<Result<_, _>>()?,
+        })
     }
 
     /// Network, exclusions, credential, rules; in `Shadow` nobody is refused.
-    pub fn judge(&self, _request: &RequestView<'_>, _rule: &RuleName, _now: SystemTime) -> Result<Admitted, Reject> {
-        Err(Reject::from(crate::reject::Reason::PolicyInvalid))
+    pub fn judge(&self, request: &RequestView<'_>, route: &RuleName, now: SystemTime) -> Result<Admitted, Reject> {
+        let mut caller = Caller::default();
+        let judged = self.decide(request, route, now, &mut caller);
+        if judged.as_ref().is_err_and(|denied| denied.error) {
+            self.decisions.error.add(1);
+        }
+        let keep = self.authentication.as_ref().is_none_or(|authentication| authentication.keep);
+        match (judged, self.mode) {
+            (Ok(()), mode) => {
+                self.decisions.allow.add(1);
+                Ok(Admitted { caller, strip: !keep && mode == Mode::Enforce })
+            }
+            (Err(denied), Mode::Enforce) => {
+                self.decisions.deny.add(1);
+                Err(denied.reject)
+            }
+            (Err(_), Mode::Shadow) => {
+                self.decisions.shadow_deny.add(1);
+                Ok(Admitted { caller, strip: false })
+            }
+        }
     }
 
-    /// Takes credentials off the upstream request and sets the headers that tell the backend about the caller.
+    /// `caller` becomes the one whose credential is good, whatever the rules then say.
+    fn decide(
+        &self,
+        request: &RequestView<'_>,
+        route: &RuleName,
+        now: SystemTime,
+        caller: &mut Caller,
+    ) -> Result<(), Denied> {
+        if !allows(&self.network, request) {
+            return Err(forbidden("network"));
+        }
+        if self.exclude.iter().any(|exclusion| exclusion.holds(request)) {
+            return Ok(());
+        }
+        if let Some(authentication) = &self.authentication {
+            *caller = authentication.judge(request, now)?;
+        }
+        self.authorise(&Scope { request, caller, route, now })
+    }
+
+    /// A deny that holds refuses; if there is an allow, one must hold; a rule without a value refuses, whatever others say.
+    fn authorise(&self, scope: &Scope<'_>) -> Result<(), Denied> {
+        let mut allowed: Option<bool> = None;
+        for rule in &self.rules {
+            let holds =
+                rule.when.eval_bool(scope).map_err(|_: EvalError| Denied { error: true, ..forbidden(&rule.name) })?;
+            match (rule.effect, holds) {
+                (Effect::Deny, true) => return Err(forbidden(&rule.name)),
+                (Effect::Deny, false) => {}
+                (Effect::Allow, holds) => allowed = Some(allowed.unwrap_or(false) || holds),
+            }
+        }
+        if allowed == Some(false) {
+            let first = self.rules.iter().find(|rule| rule.effect == Effect::Allow);
+            return Err(forbidden(first.map_or("", |rule| &rule.name)));
+        }
+        Ok(())
+    }
+
+    /// Takes credentials off the upstream request and sets the headers that tell the backend about the caller: always
+    /// over what the client sent, under any spelling that a backend may take for the same.
     pub fn forward(
         &self,
-        _admitted: &Admitted,
-        _request: &RequestView<'_>,
-        _rule: &RuleName,
-        _now: SystemTime,
-        _upstream: &mut HeaderMap,
+        admitted: &Admitted,
+        request: &RequestView<'_>,
+        route: &RuleName,
+        now: SystemTime,
+        upstream: &mut HeaderMap,
     ) {
+        if let Some(authentication) = self.authentication.as_ref().filter(|_| admitted.strip) {
+            authentication.credentials.strip(upstream);
+        }
+        if self.forward.is_empty() {
+            return;
+        }
+        let scope = Scope { request, caller: &admitted.caller, route, now };
+        let spoofed = |name: &HeaderName| self.forward.iter().any(|(ours, _)| looks_like(name, ours));
+        let names: Vec<HeaderName> = upstream.keys().filter(|name| spoofed(name)).cloned().collect();
+        for name in names {
+            upstream.remove(name);
+        }
+        for (name, value) in &self.forward {
+            let value = value.eval_string(&scope).ok().and_then(|value| HeaderValue::from_str(&value).ok());
+            if let Some(value) = value {
+                upstream.insert(name, value);
+            }
+        }
+    }
+
+    /// The query without the credentials in it; `None`: it stays as it is.
+    pub fn upstream_query(&self, admitted: &Admitted, query: &str) -> Option<String> {
+        let authentication = self.authentication.as_ref().filter(|_| admitted.strip)?;
+        authentication.credentials.strip_query(query)
+    }
+}
+
+/// CGI and its heirs read `_` and `-` in a header's name as the same.
+fn looks_like(name: &HeaderName, ours: &HeaderName) -> bool {
+    let same = |a: u8, b: u8| a == b || (matches!(a, b'_' | b'-') && matches!(b, b'_' | b'-'));
+    let (name, ours) = (name.as_str().as_bytes(), ours.as_str().as_bytes());
+    name.len() == ours.len() && name.iter().zip(ours).all(|(a, b)| same(*a, *b))
+}
+
+fn allows(network: &auth::Network, request: &RequestView<'_>) -> bool {
+    // A client that came over a socket for both families is still the IPv4 client that the ranges speak of.
+    let address = request.source.ip().to_canonical();
+    let within = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&address));
+    !within(&network.deny) && (network.allow.is_empty() || within(&network.allow))
+}
+
+fn forbidden(rule: &str) -> Denied {
+    let detail = Detail { rule: Some(rule.to_owned()), ..Detail::default() };
+    Denied { reject: Reject { reason: Reason::Forbidden, detail: Some(Box::new(detail)) }, error: false }
+}
+
+fn unauthenticated() -> Denied {
+    // A 401 has a challenge (RFC 9110, 15.5.2). There is no registered scheme for keys; this one says what is missing.
+    let detail = Detail { headers: vec![("www-authenticate", "ApiKey".to_owned())], ..Detail::default() };
+    Denied { reject: Reject { reason: Reason::Unauthenticated, detail: Some(Box::new(detail)) }, error: false }
+}
+
+impl Exclusion {
+    fn compile(said: &auth::Exclusion) -> Result<Self, String> {
+        let path = match &said.path {
+            PathMatch::Exact(path) => Path::Exact(path.clone()),
+            PathMatch::Prefix(prefix) => Path::Prefix(prefix.clone()),
+            PathMatch::Regex(pattern) => {
+                Path::Regex(regex::build(pattern, true).map_err(|error| format!("{pattern}: {error}"))?)
+            }
+        };
+        let method = said.method.as_deref().map(|method| method.parse().map_err(|_| format!("method {method}")));
+        Ok(Self { path, method: method.transpose()? })
+    }
+
+    fn holds(&self, request: &RequestView<'_>) -> bool {
+        let path = match &self.path {
+            Path::Exact(path) => path == request.path,
+            Path::Prefix(prefix) if prefix == "/" => true,
+            Path::Prefix(prefix) => {
+                let rest = request.path.strip_prefix(prefix.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Path::Regex(regex) => regex.is_match(request.path),
+        };
+        path && self.method.as_ref().is_none_or(|method| method == request.method)
+    }
+}
+
+impl Authentication {
+    fn compile(said: &auth::Authentication) -> Result<Self, String> {
+        let auth::Authentication { keep_credentials, optional, api_key } = said;
+        let (from, keys) = api_key.as_ref().map_or((&[][..], &[][..]), |method| (&method.from, &method.keys));
+        Ok(Self {
+            keep: *keep_credentials,
+            optional: *optional,
+            credentials: Credentials::compile(from)?,
+            keys: Keys::compile(keys)?,
+        })
+    }
+
+    fn judge(&self, request: &RequestView<'_>, now: SystemTime) -> Result<Caller, Denied> {
+        match self.credentials.find(request) {
+            Presented::One(key) => self.keys.caller(&key, now).cloned().ok_or_else(unauthenticated),
+            Presented::None if self.optional => Ok(Caller::default()),
+            // Of two credentials, gateway and backend may each believe another.
+            Presented::None | Presented::Several => Err(unauthenticated()),
+        }
     }
 }

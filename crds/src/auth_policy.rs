@@ -28,10 +28,10 @@ use authorization::Authorization;
     derive = "PartialEq",
     category = "ravelin",
     printcolumn(
-        name = "Targets",
+        name = "Target",
         type_ = "string",
         json_path = ".spec.targetRefs[*].name",
-        description = "What the policy protects"
+        description = "What the policy protects; of several the first"
     ),
     printcolumn(
         name = "Mode",

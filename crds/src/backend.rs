@@ -21,10 +21,10 @@ use crate::status::ObjectStatus;
     derive = "PartialEq",
     category = "ravelin",
     printcolumn(
-        name = "Endpoints",
+        name = "Endpoint",
         type_ = "string",
         json_path = ".spec.endpoints[*].address",
-        description = "The addresses of the endpoints"
+        description = "Where it is; of several endpoints the first"
     ),
     printcolumn(
         name = "Programmed",

@@ -27,10 +27,10 @@ use tls::BackendTls;
     derive = "PartialEq",
     category = "ravelin",
     printcolumn(
-        name = "Targets",
+        name = "Target",
         type_ = "string",
         json_path = ".spec.targetRefs[*].name",
-        description = "The backends that the policy is for"
+        description = "What the policy is for; of several the first"
     ),
     printcolumn(
         name = "Accepted",

@@ -23,10 +23,10 @@ use crate::status::ObjectStatus;
     derive = "PartialEq",
     category = "ravelin",
     printcolumn(
-        name = "Targets",
+        name = "Target",
         type_ = "string",
         json_path = ".spec.targetRefs[*].name",
-        description = "What the policy limits"
+        description = "What the policy limits; of several the first"
     ),
     printcolumn(
         name = "Mode",

@@ -6,7 +6,7 @@
 {{- define "ravelin.objects" -}}
 - apiGroups: [ravelin.dev]
   resources: {{ include "ravelin.kinds" . }}
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [ravelin.dev]
   resources:
   {{- range include "ravelin.kinds" . | fromYamlArray }}
@@ -15,11 +15,11 @@
   verbs: [patch]
 - apiGroups: [""]
   resources: [services, secrets]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [referencegrants]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end -}}

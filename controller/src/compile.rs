@@ -22,8 +22,8 @@ use ravelin_snapshot::Snapshot;
 
 use crate::{
     model::{Model, Shelf},
-    object::ObjectRef,
-    verdict::Verdict,
+    object::{AnyObject, ObjectRef},
+    verdict::{Finding, Reason, Severity, Verdict},
 };
 use work::{Memo, Work};
 
@@ -68,6 +68,19 @@ pub fn compile(model: &Model, options: Options, previous: Option<&Compiled>) -> 
     work.run();
     let (memo, snapshot, verdicts, computed) = work.finish();
     Compiled { snapshot, verdicts, computed, memo: Arc::new(Mutex::new(Some(memo))) }
+}
+
+/// What is wrong with an object by itself: expressions, regular expressions, fields without a meaning. References are no
+/// matter here. A file that holds such an object is not taken over.
+pub fn check_object(object: &AnyObject) -> Vec<Finding> {
+    let mut model = Model::default();
+    model.set(object.clone());
+    let alone = compile(&model, Options::default(), None);
+    let findings = alone.verdicts.get(&object.reference()).map(|verdict| verdict.findings.clone()).unwrap_or_default();
+    let is_its_own = |finding: &Finding| {
+        finding.severity == Severity::Error && matches!(finding.reason, Reason::Invalid | Reason::Unsupported)
+    };
+    findings.into_iter().filter(is_its_own).collect()
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 
 use crate::{
     compile::{Compiled, Options, compile},
+    files::FileFinding,
     model::Model,
-    verdict::ObjectFinding,
     watch::Observed,
 };
 
@@ -16,8 +16,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct World {
     pub model: Model,
-    /// What the source itself has to say: files that could not be read.
-    pub findings: Vec<ObjectFinding>,
+    /// What is wrong in the files that this comes from.
+    pub findings: Vec<FileFinding>,
     /// What an API server said beside the objects.
     pub observed: Observed,
 }

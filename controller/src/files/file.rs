@@ -1,0 +1,223 @@
+//! From the text of one file to its objects and findings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ravelin_crds::AuthPolicySpec;
+use ravelin_snapshot::ObjectKey;
+
+use super::{
+    document::{self, object_of},
+    finding::{FileFinding, error},
+    schema::{self, Flaw, Found},
+    yaml::{Content, Document, Node, Place, SyntaxError, documents},
+};
+use crate::{
+    compile,
+    object::{AnyObject, DEFAULT_NAMESPACE, Fault, Kind, Meta, Object, ObjectRef},
+    verdict::{Finding, Reason, Severity},
+};
+
+/// Errors that are told of one file.
+const MAX_FINDINGS: usize = 1_000;
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) items: Vec<Item>,
+    pub(super) findings: Vec<FileFinding>,
+}
+
+/// An object and where it stands.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) object: AnyObject,
+    pub(super) place: Place,
+    pub(super) root: Node,
+}
+
+impl Reading {
+    /// Whether the file passes the whole check, so that it may replace what it said before.
+    pub(super) fn is_sound(&self) -> bool {
+        self.findings.iter().all(|finding| finding.finding.severity != Severity::Error)
+    }
+}
+
+/// Reads a file that is called `name` in messages.
+pub(super) fn read(name: &str, text: &str) -> Reading {
+    let mut reader = Reader { name, reading: Reading::default(), seen: BTreeMap::new(), unknown: false };
+    for document in documents(text) {
+        reader.document(document);
+    }
+    if reader.unknown {
+        reader.close_for_unknown_policies(text);
+    }
+    let findings = &mut reader.reading.findings;
+    if findings.len() > MAX_FINDINGS {
+        findings.truncate(MAX_FINDINGS);
+        findings.push(FileFinding::unreadable(
+            name,
+            "there are more findings than are shown",
+            "correct the first ones",
+        ));
+    }
+    reader.reading
+}
+
+struct Reader<'a> {
+    name: &'a str,
+    reading: Reading,
+    seen: BTreeMap<ObjectRef, Place>,
+    /// A document could not be read far enough to say what it is.
+    unknown: bool,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, document: Document) {
+        let Document { root, error } = document;
+        let Some(root) = root else {
+            if let Some(error) = error {
+                self.unknown = true;
+                self.tell(None, document::of_syntax(&error), Reason::Unreadable);
+            }
+            return;
+        };
+        // `kubectl get -o yaml` of several objects.
+        let is_list = root.get("kind").and_then(Node::text) == Some("List");
+        match root.get("items").map(|items| &items.content) {
+            Some(Content::List(items)) if is_list => {
+                for item in items {
+                    self.object(item.clone(), None);
+                }
+                if let Some(error) = error {
+                    self.unknown = true;
+                    self.tell(None, document::of_syntax(&error), Reason::Unreadable);
+                }
+            }
+            _ => self.object(root, error.as_ref()),
+        }
+    }
+
+    fn object(&mut self, root: Node, syntax: Option<&SyntaxError>) {
+        let Some((kind, wrong)) = self.identify(&root, syntax) else { return };
+        let (object, flaws) = object_of(kind, &root, wrong, syntax);
+        let reference = object.reference();
+        if let Some(first) = self.seen.get(&reference) {
+            let message = format!("{reference} is in this file twice, first in line {}", first.line);
+            let twice =
+                error(Reason::Conflicted, "metadata.name".to_owned(), message, "remove or rename one of the two");
+            let place = root.locate("metadata.name");
+            self.reading.findings.push(FileFinding::new(self.name, place, Some(reference), twice));
+            return;
+        }
+        self.seen.insert(reference.clone(), root.place);
+        if flaws.is_empty() {
+            for finding in compile::check_object(&object) {
+                let place = root.locate(&finding.field);
+                self.reading.findings.push(FileFinding::new(self.name, place, Some(reference.clone()), finding));
+            }
+        }
+        for flaw in flaws {
+            let reason = if syntax.is_some() { Reason::Unreadable } else { Reason::Invalid };
+            self.tell(Some(reference.clone()), flaw, reason);
+        }
+        self.reading.items.push(Item { object, place: root.place, root });
+    }
+
+    /// The kind of a document, and what is wrong with how it says so. A document of somebody else's kind has none.
+    fn identify(&mut self, root: &Node, syntax: Option<&SyntaxError>) -> Option<(Kind, Vec<Flaw>)> {
+        let word = |field| root.get(field).and_then(Node::text);
+        let (Some(version), Some(kind)) = (word("apiVersion"), word("kind")) else {
+            let lacking = if word("kind").is_none() { "kind" } else { "apiVersion" };
+            let flaw = syntax.map_or_else(|| lacks(root, lacking), document::of_syntax);
+            self.unknown = true;
+            self.tell(None, flaw, if syntax.is_some() { Reason::Unreadable } else { Reason::Invalid });
+            return None;
+        };
+        match schema::find(version, kind) {
+            Found::Kind(kind) => Some((kind, Vec::new())),
+            Found::Foreign => {
+                // It may hold our kinds behind the error; what is cut off cannot be told.
+                if let Some(error) = syntax {
+                    self.tell(None, document::of_syntax(error), Reason::Unreadable);
+                }
+                None
+            }
+            Found::NotYet => {
+                let finding = Finding {
+                    severity: Severity::Warning,
+                    ..error(
+                        Reason::Unsupported,
+                        "kind".to_owned(),
+                        format!("{kind} is not read by this version"),
+                        "write an ApiRoute",
+                    )
+                };
+                self.reading.findings.push(FileFinding::new(self.name, root.locate("kind"), None, finding));
+                None
+            }
+            Found::Wrong { field, message, remedy, meant } => {
+                let flaw = Flaw { place: root.locate(field), field: field.to_owned(), message, remedy };
+                if let Some(kind) = meant {
+                    return Some((kind, vec![flaw]));
+                }
+                self.tell(None, flaw, Reason::Invalid);
+                None
+            }
+        }
+    }
+
+    /// A document that nobody can read may be a policy, and what a policy protects is not open because of a slip. If the text
+    /// speaks of more policies than were read, all namespaces that it speaks of are closed.
+    fn close_for_unknown_policies(&mut self, text: &str) {
+        let policies = values_of(text, "kind").filter(|kind| ["AuthPolicy", "RateLimitPolicy"].contains(kind)).count();
+        let is_policy = |item: &&Item| matches!(item.object.kind(), Kind::AuthPolicy | Kind::RateLimitPolicy);
+        if policies <= self.reading.items.iter().filter(is_policy).count() {
+            return;
+        }
+        let mut namespaces: BTreeSet<String> =
+            self.reading.items.iter().map(|item| item.object.meta().key.namespace.clone()).collect();
+        namespaces.extend(values_of(text, "namespace").map(str::to_owned));
+        namespaces.insert(DEFAULT_NAMESPACE.to_owned());
+        for namespace in namespaces {
+            let key = ObjectKey::new(namespace.clone(), "unreadable");
+            let spec = AuthPolicySpec { target_refs: vec![document::whole_namespace(namespace)], ..Default::default() };
+            let mut object = Object::new(Meta { key, ..Meta::default() }, spec);
+            object.faults.push(Fault {
+                field: String::new(),
+                message: format!("a policy in {} cannot be read", self.name),
+                remedy: "correct the file".to_owned(),
+            });
+            let root = Node { place: Place::default(), content: Content::Null };
+            self.reading.items.push(Item { object: AnyObject::AuthPolicy(object), place: root.place, root });
+        }
+    }
+
+    fn tell(&mut self, object: Option<ObjectRef>, flaw: Flaw, reason: Reason) {
+        let finding = error(reason, flaw.field, flaw.message, flaw.remedy);
+        self.reading.findings.push(FileFinding::new(self.name, flaw.place, object, finding));
+    }
+}
+
+fn lacks(root: &Node, field: &str) -> Flaw {
+    let (message, remedy) = match &root.content {
+        Content::Map(_) => match root.get(field) {
+            Some(_) => ("expected a string".to_owned(), "put it in quotes".to_owned()),
+            None => ("it is required and not there".to_owned(), format!("add `{field}`")),
+        },
+        _ => ("expected an object".to_owned(), "begin with `apiVersion` and `kind`".to_owned()),
+    };
+    Flaw { place: root.locate(field), field: field.to_owned(), message, remedy }
+}
+
+/// The values of a key, line by line, in a text that has no better form.
+fn values_of<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(['\n', ',', '{', '}']).filter_map(move |line| {
+        let line = line.trim_start_matches([' ', '\t', '-', '"', '\'']);
+        let value = line.strip_prefix(key)?.trim_start_matches(['"', '\'', ' ', '\t']).strip_prefix(':')?;
+        let value = value.split('#').next()?.trim().trim_matches(['"', '\'']);
+        (!value.is_empty()).then_some(value)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Which files there are below a folder.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    ffi::OsStr,
+    fs,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use super::Stamp;
+use crate::files::finding::FileFinding;
+
+const MAX_FILES: usize = 100_000;
+const MAX_FOLDERS: usize = 10_000;
+const MAX_DEPTH: usize = 32;
+const MAX_BYTES: u64 = 8 << 20;
+
+#[derive(Debug, Default)]
+pub(in crate::files) struct Listing {
+    pub(in crate::files) files: BTreeMap<PathBuf, Stamp>,
+    /// Whether a file that is not listed is gone.
+    pub(in crate::files) complete: bool,
+    /// Folders and files that could not be looked at: what was below them stays.
+    hidden: Vec<PathBuf>,
+    pub(in crate::files) findings: Vec<FileFinding>,
+}
+
+impl Listing {
+    pub(in crate::files) fn is_hidden(&self, path: &Path) -> bool {
+        self.hidden.iter().any(|hidden| path.starts_with(hidden))
+    }
+}
+
+/// Lists the `.yaml`, `.yml` and `.json` files below `root`. What begins with a dot is passed over: editors keep their
+/// drafts there, and Kubernetes the versions of a mounted ConfigMap. Symbolic links are followed as long as they stay below
+/// `root`; what is reached twice counts once.
+pub(in crate::files) fn walk(root: &Path, enter: &mut dyn FnMut(&Path)) -> Listing {
+    let mut listing = Listing { complete: true, ..Listing::default() };
+    let real = match root.canonicalize() {
+        Ok(real) if real.is_dir() => real,
+        outcome => {
+            let why = outcome.err().map_or_else(|| "it is no folder".to_owned(), |error| words(&error));
+            listing.complete = false;
+            listing.tell(root, format!("the folder is away: {why}; what it last said stays"), "put it back");
+            return listing;
+        }
+    };
+    let mut walk = Walk { real, listing, seen: HashSet::new(), folders: 0, enter };
+    walk.folder(root, 0);
+    let mut listing = walk.listing;
+    if !root.is_dir() {
+        // It went away meanwhile: what is not listed may be there again in a moment.
+        listing.complete = false;
+    }
+    listing
+}
+
+struct Walk<'a> {
+    real: PathBuf,
+    listing: Listing,
+    /// Device and inode of what was reached.
+    seen: HashSet<(u64, u64)>,
+    folders: usize,
+    enter: &'a mut dyn FnMut(&Path),
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, path: &Path, depth: usize) {
+        self.folders += 1;
+        if depth > MAX_DEPTH || self.folders > MAX_FOLDERS {
+            self.listing.hide(
+                path,
+                "more than 32 folders deep, or more than 10,000 folders".to_owned(),
+                "use fewer folders",
+            );
+            return;
+        }
+        match fs::metadata(path) {
+            Ok(metadata) if self.seen.insert((metadata.dev(), metadata.ino())) => {}
+            _ => return,
+        }
+        (self.enter)(path);
+        let mut entries = match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                let message = format!("the folder cannot be listed: {}; what it last said stays", words(&error));
+                self.listing.hide(path, message, "let the program read it");
+                return;
+            }
+        };
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                self.entry(&entry, depth);
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &fs::DirEntry, depth: usize) {
+        let path = entry.path();
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        if is_link && path.canonicalize().is_ok_and(|target| !target.starts_with(&self.real)) {
+            let message = "the link points out of the folder".to_owned();
+            self.listing.hide(&path, message, "copy what it points to, or name that folder");
+            return;
+        }
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            // Gone meanwhile, or a link to nothing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                if is_manifest(&path) {
+                    self.listing.hide(
+                        &path,
+                        format!("the file cannot be read: {}", words(&error)),
+                        "let the program read it",
+                    );
+                }
+                return;
+            }
+        };
+        if metadata.is_dir() {
+            self.folder(&path, depth + 1);
+        } else if metadata.is_file() && is_manifest(&path) {
+            if self.listing.files.len() >= MAX_FILES {
+                let first = self.listing.hidden.is_empty();
+                if first {
+                    self.listing.hide(
+                        &path,
+                        "there are more than 100,000 files".to_owned(),
+                        "put several objects into a file",
+                    );
+                }
+                return;
+            }
+            if self.seen.insert((metadata.dev(), metadata.ino())) {
+                self.listing.files.insert(path, Stamp::from(&metadata));
+            }
+        }
+    }
+}
+
+impl Listing {
+    fn hide(&mut self, path: &Path, message: String, remedy: &str) {
+        self.hidden.push(path.to_owned());
+        self.tell(path, message, remedy);
+    }
+
+    fn tell(&mut self, path: &Path, message: String, remedy: &str) {
+        self.findings.push(FileFinding::unreadable(&path.display().to_string(), message, remedy));
+    }
+}
+
+pub(in crate::files) fn is_manifest(path: &Path) -> bool {
+    matches!(path.extension().and_then(OsStr::to_str), Some("yaml" | "yml" | "json"))
+}
+
+/// Why a file has no text.
+#[derive(Debug)]
+pub(in crate::files) struct Unreadable {
+    pub(in crate::files) message: String,
+    pub(in crate::files) remedy: &'static str,
+}
+
+pub(in crate::files) fn read_text(path: &Path) -> Result<String, Unreadable> {
+    let file = fs::File::open(path);
+    file.map_err(|error| unreadable(&error)).and_then(text_of)
+}
+
+/// Reads to the end, but never more than a file may have.
+pub(in crate::files) fn text_of(source: impl Read) -> Result<String, Unreadable> {
+    let mut bytes = Vec::new();
+    source.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Unreadable {
+            message: "it is larger than 8 MiB".to_owned(),
+            remedy: "split it into several files",
+        });
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Unreadable { message: format!("it is not UTF-8, in line {line}"), remedy: "save it as UTF-8" }
+    })
+}
+
+fn unreadable(error: &io::Error) -> Unreadable {
+    Unreadable { message: format!("it cannot be read: {}", words(error)), remedy: "let the program read it" }
+}
+
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it is not there".to_owned(),
+        io::ErrorKind::PermissionDenied => "no permission".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,67 @@
+//! The CEL rules of the CRDs, as an API server evaluates them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
+
+use cel::{Context, Env, Program, objects::Key};
+use serde_json::Value;
+
+/// Building it is dear (it declares the standard functions), using it is cheap.
+static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// A condition on a value.
+#[derive(Debug)]
+pub(super) struct Rule {
+    program: Program,
+    /// Calls Kubernetes' own `isCIDR`.
+    asks_for_ranges: bool,
+    pub(super) message: String,
+}
+
+impl Rule {
+    /// From an entry of `x-kubernetes-validations`. Rules on transitions (`oldSelf`) say nothing about a file.
+    pub(super) fn new(json: &Value) -> Option<Self> {
+        let text = json["rule"].as_str()?;
+        if text.contains("oldSelf") {
+            return None;
+        }
+        let program = Program::compile(text).ok()?;
+        let message = json["message"].as_str().map_or_else(|| format!("must satisfy `{text}`"), str::to_owned);
+        Some(Self { program, asks_for_ranges: text.contains("isCIDR("), message })
+    }
+
+    /// An error counts as a refusal, as in an API server.
+    pub(super) fn holds(&self, value: &cel::Value) -> bool {
+        let mut context = Context::with_env(Arc::clone(&STANDARD));
+        context.add_variable_from_value("self", value.clone());
+        if self.asks_for_ranges
+            && context.add_function("isCIDR", |text: Arc<String>| text.parse::<ipnet::IpNet>().is_ok()).is_err()
+        {
+            return false;
+        }
+        matches!(self.program.execute(&context), Ok(cel::Value::Bool(true)))
+    }
+}
+
+/// JSON as CEL sees it: whole numbers are `int`, and what is null is not there.
+pub(super) fn to_cel(json: &Value) -> cel::Value {
+    match json {
+        Value::Null => cel::Value::Null,
+        Value::Bool(value) => cel::Value::Bool(*value),
+        Value::Number(number) => number
+            .as_i64()
+            .map(cel::Value::Int)
+            .or_else(|| number.as_u64().map(cel::Value::UInt))
+            .unwrap_or_else(|| cel::Value::Float(number.as_f64().unwrap_or_default())),
+        Value::String(text) => cel::Value::String(Arc::new(text.clone())),
+        Value::Array(items) => cel::Value::List(Arc::new(items.iter().map(to_cel).collect())),
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(_, value)| !value.is_null());
+            let map: HashMap<Key, cel::Value> =
+                fields.map(|(name, value)| (Key::from(name.clone()), to_cel(value))).collect();
+            cel::Value::from(map)
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! YAML and JSON as trees that know where each value stands. Scalars mean what they mean to `kubectl`.
+//!
+//! Memory is bounded by the text: aliases are copies, and copies count against the budget of their document.
+
+mod scalar;
+
+use std::collections::{BTreeSet, HashMap};
+
+use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
+use serde_json::{Map, Number, Value};
+
+/// Values in one document, those behind aliases counted at each use.
+const MAX_NODES: usize = 1_000_000;
+/// Bytes of text in one document, counted likewise.
+const MAX_TEXT: usize = 16 << 20;
+/// Levels of nesting: above what any kind of ours has, below what a stack bears.
+const MAX_DEPTH: usize = 64;
+
+/// Where something stands in a file; both count from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// A value and where it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Content {
+    Null,
+    /// And as it was written: `yes`, `on`.
+    Bool(bool, Box<str>),
+    /// And as it was written: `0x10`, `1_000`.
+    Number(Number, Box<str>),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+    /// A scalar that has no meaning in JSON, and why.
+    Bad(&'static str),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    /// Of the key.
+    pub(crate) place: Place,
+    pub(crate) value: Node,
+    /// Where the key stands a second time.
+    pub(crate) repeated: Option<Place>,
+}
+
+/// One document of a stream.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// What could be read, up to the error if there is one; absent for an empty document.
+    pub(crate) root: Option<Node>,
+    pub(crate) error: Option<SyntaxError>,
+}
+
+/// Why a document could not be read to its end. It never quotes the text, which may be a Secret's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {}, column {}: {message}", place.line, place.column)]
+pub(crate) struct SyntaxError {
+    pub(crate) place: Place,
+    pub(crate) message: String,
+}
+
+/// The documents of a text, in order. A broken one does not take the ones behind the next `---`.
+pub(crate) fn documents(text: &str) -> impl Iterator<Item = Document> + '_ {
+    let options: Options = granit_parser::options! {
+        emit_comments: false,
+        block_scalar_eof_without_line_feed: true,
+        flow_nesting_limit: MAX_DEPTH,
+        block_nesting_limit: MAX_DEPTH,
+    };
+    let mut parser = Parser::new_from_str_with_options(text, options);
+    let mut ended = false;
+    std::iter::from_fn(move || {
+        while !ended {
+            let mut builder = Builder::default();
+            let outcome = read_document(&mut parser, &mut builder);
+            let error = match outcome {
+                Ok(true) => None,
+                Ok(false) => {
+                    ended = true;
+                    return None;
+                }
+                Err(error) => {
+                    ended = !matches!(parser.proceed_next_document(), Ok(true));
+                    Some(error)
+                }
+            };
+            let root = builder.finish();
+            if error.is_some() || root.as_ref().is_some_and(|root| root.content != Content::Null) {
+                return Some(Document { root, error });
+            }
+        }
+        None
+    })
+}
+
+/// Reads to the end of the next document; false is the end of the stream.
+fn read_document<'a>(
+    parser: &mut Parser<'a, impl granit_parser::BorrowedInput<'a>>,
+    builder: &mut Builder,
+) -> Result<bool, SyntaxError> {
+    loop {
+        match parser.next_event() {
+            None | Some(Ok((Event::StreamEnd, _))) => return Ok(false),
+            Some(Ok((Event::DocumentEnd, _))) => return Ok(true),
+            Some(Ok((event, span))) => builder.take(event, &span)?,
+            Some(Err(error)) => return Err(error.into()),
+        }
+    }
+}
+
+impl From<ScanError> for SyntaxError {
+    fn from(error: ScanError) -> Self {
+        let marker = error.marker();
+        Self { place: Place { line: marker.line(), column: marker.col() + 1 }, message: error.info() }
+    }
+}
+
+impl Node {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        match &self.content {
+            Content::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What `kubectl` would send; what has no meaning in JSON becomes null.
+    pub(crate) fn to_json(&self) -> Value {
+        match &self.content {
+            Content::Null | Content::Bad(_) => Value::Null,
+            Content::Bool(value, _) => Value::Bool(*value),
+            Content::Number(number, _) => Value::Number(number.clone()),
+            Content::Text(text) => Value::String(text.clone()),
+            Content::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
+            Content::Map(entries) => {
+                Value::Object(entries.iter().map(|e| (e.key.clone(), e.value.to_json())).collect::<Map<_, _>>())
+            }
+        }
+    }
+
+    /// The deepest place on the way to a field such as `spec.rules[2].name`. Keys may hold dots.
+    pub(crate) fn locate(&self, field: &str) -> Place {
+        let mut node = self;
+        let mut place = self.place;
+        let mut rest = field;
+        loop {
+            rest = rest.strip_prefix('.').unwrap_or(rest);
+            match &node.content {
+                Content::Map(entries) => {
+                    let fits = |entry: &&Entry| {
+                        rest.strip_prefix(entry.key.as_str()).is_some_and(|r| r.is_empty() || r.starts_with(['.', '[']))
+                    };
+                    let Some(entry) = entries.iter().filter(fits).max_by_key(|entry| entry.key.len()) else {
+                        return place;
+                    };
+                    (node, place, rest) = (&entry.value, entry.place, &rest[entry.key.len()..]);
+                }
+                Content::List(items) => {
+                    let index = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+                    let item = index.and_then(|(index, after)| Some((items.get(index.parse::<usize>().ok()?)?, after)));
+                    let Some((item, after)) = item else { return place };
+                    (node, place, rest) = (item, item.place, after);
+                }
+                _ => return place,
+            }
+        }
+    }
+}
+
+/// A tree in the making.
+#[derive(Default)]
+struct Builder {
+    open: Vec<Open>,
+    root: Option<Node>,
+    /// By the parser's number. What is still open has no entry: an alias to it is an endless tree.
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+    text: usize,
+}
+
+/// A collection whose end has not come.
+struct Open {
+    place: Place,
+    anchor: usize,
+    collection: Collection,
+}
+
+enum Collection {
+    List(Vec<Node>),
+    Map {
+        entries: Vec<Entry>,
+        keys: BTreeSet<String>,
+        pending: Option<Key>,
+        /// Of `<<`, in their order: keys of the map itself win, then earlier ones.
+        merges: Vec<Node>,
+    },
+}
+
+enum Key {
+    Named(String, Place),
+    Merge,
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), SyntaxError> {
+        let place = Place { line: span.start.line(), column: span.start.col() + 1 };
+        match event {
+            Event::Scalar(text, style, anchor, tag) => self.scalar(&text, style, anchor, tag.as_deref(), place),
+            Event::SequenceStart(_, anchor, _) => self.begin(place, anchor, Collection::List(Vec::new())),
+            Event::MappingStart(_, anchor, _) => {
+                let (entries, keys) = (Vec::new(), BTreeSet::new());
+                self.begin(place, anchor, Collection::Map { entries, keys, pending: None, merges: Vec::new() })
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(open) = self.open.pop() else { return Ok(()) };
+                let anchor = open.anchor;
+                let node = open.close();
+                self.place(node, anchor)
+            }
+            Event::Alias(id) => {
+                let Some(node) = self.anchors.get(&id).cloned() else {
+                    return Err(error(place, "an alias stands inside of what it is an alias of"));
+                };
+                self.count_tree(&node, place)?;
+                self.place(node, 0)
+            }
+            Event::UnresolvedAlias(_) => Err(error(place, "an alias of something that has no anchor")),
+            _ => Ok(()),
+        }
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<&Tag>,
+        place: Place,
+    ) -> Result<(), SyntaxError> {
+        let plain = style == ScalarStyle::Plain;
+        let tag = tag.map(|tag| tag.core_suffix().unwrap_or("?"));
+        let content = scalar::read(text, plain, tag);
+        if let Some(Open { collection: Collection::Map { pending: pending @ None, .. }, .. }) = self.open.last_mut() {
+            let key = match scalar::key(&content) {
+                Some(_) if plain && text == "<<" => Key::Merge,
+                Some(key) => Key::Named(key, place),
+                None => return Err(error(place, "a key must be a text")),
+            };
+            *pending = Some(key);
+            return self.count(text.len(), place);
+        }
+        self.count(text.len(), place)?;
+        self.place(Node { place, content }, anchor)
+    }
+
+    fn begin(&mut self, place: Place, anchor: usize, collection: Collection) -> Result<(), SyntaxError> {
+        if let Some(Open { collection: Collection::Map { pending: None, .. }, .. }) = self.open.last() {
+            return Err(error(place, "a key must be a text"));
+        }
+        if self.open.len() >= MAX_DEPTH {
+            return Err(error(place, "it is nested too deeply: more than 64 levels"));
+        }
+        self.count(0, place)?;
+        self.open.push(Open { place, anchor, collection });
+        Ok(())
+    }
+
+    /// Puts a value where it belongs.
+    fn place(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
+        if anchor != 0 {
+            self.count_tree(&node, node.place)?;
+            self.anchors.insert(anchor, node.clone());
+        }
+        let Some(parent) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        match &mut parent.collection {
+            Collection::List(items) => items.push(node),
+            Collection::Map { entries, keys, pending, merges } => match pending.take() {
+                None => return Err(error(node.place, "a key must be a text")),
+                Some(Key::Merge) => merge(node, merges)?,
+                Some(Key::Named(key, place)) if keys.contains(&key) => {
+                    if let Some(entry) = entries.iter_mut().find(|entry| entry.key == key) {
+                        entry.repeated.get_or_insert(place);
+                    }
+                }
+                Some(Key::Named(key, place)) => {
+                    keys.insert(key.clone());
+                    entries.push(Entry { key, place, value: node, repeated: None });
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, text: usize, place: Place) -> Result<(), SyntaxError> {
+        self.nodes += 1;
+        self.text += text;
+        if self.nodes > MAX_NODES || self.text > MAX_TEXT {
+            return Err(error(place, "the document is too large: more than 1,000,000 values or 16 MiB of text"));
+        }
+        Ok(())
+    }
+
+    /// A copy of a tree, before it is made; in depth bounded because every tree here is, and copies are counted.
+    fn count_tree(&mut self, node: &Node, place: Place) -> Result<(), SyntaxError> {
+        let depth = depth(node);
+        if self.open.len() + depth > MAX_DEPTH {
+            return Err(error(place, "it is nested too deeply: more than 64 levels"));
+        }
+        self.count_nodes(node, place)
+    }
+
+    fn count_nodes(&mut self, node: &Node, place: Place) -> Result<(), SyntaxError> {
+        self.count(if let Content::Text(text) = &node.content { text.len() } else { 0 }, place)?;
+        match &node.content {
+            Content::List(items) => items.iter().try_for_each(|item| self.count_nodes(item, place)),
+            Content::Map(entries) => entries.iter().try_for_each(|entry| {
+                self.count(entry.key.len(), place)?;
+                self.count_nodes(&entry.value, place)
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What there is, collections whose end never came included.
+    fn finish(mut self) -> Option<Node> {
+        while let Some(open) = self.open.pop() {
+            // What does not fit is after the error anyway.
+            let _ = self.place(open.close(), 0);
+        }
+        self.root
+    }
+}
+
+impl Open {
+    fn close(self) -> Node {
+        let content = match self.collection {
+            Collection::List(items) => Content::List(items),
+            Collection::Map { mut entries, mut keys, merges, .. } => {
+                for merged in merges {
+                    let Content::Map(more) = merged.content else { continue };
+                    entries.extend(more.into_iter().filter(|entry| keys.insert(entry.key.clone())));
+                }
+                Content::Map(entries)
+            }
+        };
+        Node { place: self.place, content }
+    }
+}
+
+/// The value of `<<`: a map, or a list of maps.
+fn merge(node: Node, merges: &mut Vec<Node>) -> Result<(), SyntaxError> {
+    match node.content {
+        Content::Map(_) => merges.push(node),
+        Content::List(items) if items.iter().all(|item| matches!(item.content, Content::Map(_))) => {
+            merges.extend(items);
+        }
+        _ => return Err(error(node.place, "`<<` takes a map or a list of maps")),
+    }
+    Ok(())
+}
+
+fn depth(node: &Node) -> usize {
+    1 + match &node.content {
+        Content::List(items) => items.iter().map(depth).max().unwrap_or(0),
+        Content::Map(entries) => entries.iter().map(|entry| depth(&entry.value)).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn error(place: Place, message: &str) -> SyntaxError {
+    SyntaxError { place, message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,14 @@
 //! route may use, [`attach`] which policy binds where, [`notes`] gathers what there is to say about an object.
 
 mod attach;
+mod auth;
 mod backend;
 mod certificate;
 mod grammar;
 mod graph;
 mod index;
 mod notes;
+mod rate_limit;
 mod reference;
 mod route;
 mod text;

@@ -1,5 +1,7 @@
 //! Where requests go: a port of a Service with its EndpointSlices, or a Backend object.
 
+pub(super) mod policy;
+
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
@@ -8,9 +10,11 @@ use std::{
 use ravelin_crds::{AppProtocol, BackendEndpoint, BackendSpec};
 use ravelin_snapshot::{
     ObjectKey,
-    backend::{Address, Algorithm, Backend, BackendKey, BackendKind, Connections, Endpoint, Protocol},
+    backend::{Address, Backend, BackendKey, BackendKind, Endpoint, Protocol},
+    route::Broken,
 };
 
+use self::policy::Treatment;
 use super::{
     grammar,
     graph::Fact,
@@ -29,7 +33,7 @@ const MAX_ENDPOINTS: usize = 256;
 /// A backend, or what to tell those who refer to it.
 pub(super) fn compile(work: &Work<'_>, reads: &mut Reads, key: &BackendKey) -> Result<Backend, Refused> {
     let object = ObjectKey::new(&key.namespace, &key.name);
-    let (protocol, endpoints) = match key.kind {
+    let (protocol, endpoints, port) = match key.kind {
         BackendKind::Service => service(work, reads, &object, key.port)?,
         BackendKind::Backend => {
             reads.insert(Fact::BackendObject(object.clone()));
@@ -37,13 +41,20 @@ pub(super) fn compile(work: &Work<'_>, reads: &mut Reads, key: &BackendKey) -> R
                 let message = format!("there is no Backend {object}");
                 Refused::new(Reason::BackendNotFound, "name", message, "Create it, or correct the name.")
             })?;
-            self::object(found, &mut Notes::of_faults(&found.faults)).ok_or_else(|| {
+            let said = self::object(found, &mut Notes::of_faults(&found.faults));
+            let (protocol, endpoints) = said.ok_or_else(|| {
                 let message = format!("Backend {object} is broken");
                 Refused::new(Reason::InvalidReference, "", message, "See what its own status says.")
-            })?
+            })?;
+            (protocol, endpoints, "")
         }
     };
-    Ok(Backend { protocol, algorithm: Algorithm::RoundRobin, connections: Connections::default(), endpoints })
+    let Treatment { algorithm, connections } = work.treatment(reads, key.kind, &object, port).map_err(|policy| {
+        let message = format!("BackendPolicy {policy} is for it and is broken");
+        let refused = Refused::new(Reason::InvalidReference, "", message, "See what the policy's own status says.");
+        Refused { broken: Broken::PolicyInvalid, ..refused }
+    })?;
+    Ok(Backend { protocol, algorithm, connections, endpoints })
 }
 
 /// What a Backend object says; `None` if anything of it has no meaning, which is noted.
@@ -113,14 +124,16 @@ fn object_endpoint(endpoint: &BackendEndpoint, field: Field<'_>, notes: &mut Not
     Some(Endpoint { address: Address::Dns { name, port: *port }, weight })
 }
 
-fn service(
-    work: &Work<'_>,
+/// The third is the name of the port.
+fn service<'m>(
+    work: &Work<'m>,
     reads: &mut Reads,
     key: &ObjectKey,
     port: u16,
-) -> Result<(Protocol, Vec<Endpoint>), Refused> {
+) -> Result<(Protocol, Vec<Endpoint>, &'m str), Refused> {
     reads.insert(Fact::Service(key.clone()));
-    let found = work.model.services.get(key).ok_or_else(|| {
+    let model = work.model;
+    let found = model.services.get(key).ok_or_else(|| {
         let message = format!("there is no Service {key}");
         Refused::new(Reason::BackendNotFound, "name", message, "Create it, or correct the name.")
     })?;
@@ -138,7 +151,7 @@ fn service(
     })?;
     let protocol = service_protocol(key, port)?;
     reads.insert(Fact::Slices(key.clone()));
-    Ok((protocol, slice_endpoints(work, key, &port.name)))
+    Ok((protocol, slice_endpoints(work, key, &port.name), &port.name))
 }
 
 fn service_protocol(key: &ObjectKey, port: &ServicePort) -> Result<Protocol, Refused> {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use ravelin_snapshot::{ObjectKey, certificate::Certificate};
+use ravelin_snapshot::{HostPattern, ObjectKey, Secret as Hidden, certificate::Certificate};
+use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
 
 use super::reference::Refused;
 use crate::{
@@ -10,9 +13,93 @@ use crate::{
     verdict::Reason,
 };
 
-/// A chain with its key, or what to tell those who refer to it.
-pub(super) fn compile(key: &ObjectKey, secret: Option<&Arc<Object<Secret>>>) -> Result<Certificate, Refused> {
-    let _ = secret;
-    let message = format!("there is no Secret {key}");
-    Err(Refused::new(Reason::ReferenceNotFound, "name", message, "Create it, or correct the name."))
+const TYPE: &str = "kubernetes.io/tls";
+
+/// A chain and its key, as PEM, at most: each.
+const MAX_PEM: usize = 256 * 1024;
+
+/// A chain with its key and the names that it is for; or what to tell those who refer to it.
+pub(super) fn compile(
+    key: &ObjectKey,
+    secret: Option<&Arc<Object<Secret>>>,
+) -> Result<(Certificate, Vec<HostPattern>), Refused> {
+    let secret = secret.ok_or_else(|| {
+        let message = format!("there is no Secret {key}");
+        Refused::new(Reason::ReferenceNotFound, "name", message, "Create it, or correct the name.")
+    })?;
+    if secret.spec.type_ != TYPE {
+        let message = format!("Secret {key} is not of the type {TYPE}");
+        return Err(Refused::new(
+            Reason::InvalidReference,
+            "name",
+            message,
+            "Create it with `kubectl create secret tls`.",
+        ));
+    }
+    if !secret.faults.is_empty() {
+        return Err(refused(key, "it could not be read whole"));
+    }
+    let entry = |name: &'static str| {
+        let value = secret.spec.data.get(name).ok_or_else(|| refused(key, &format!("it has no {name}")))?;
+        if value.expose().len() > MAX_PEM {
+            return Err(refused(key, &format!("its {name} is longer than {MAX_PEM} bytes")));
+        }
+        Ok(value)
+    };
+    let (chain, private) = (entry("tls.crt")?, entry("tls.key")?);
+    let leaf = check(chain, private).map_err(|why| refused(key, why))?;
+    let (not_after, names) = judge(&leaf).ok_or_else(|| refused(key, "its first certificate is malformed"))?;
+    Ok((Certificate { chain: chain.expose().to_owned(), key: private.clone(), not_after }, names))
+}
+
+fn refused(key: &ObjectKey, why: &str) -> Refused {
+    let message = format!("Secret {key} holds no certificate with its key: {why}");
+    Refused::new(
+        Reason::InvalidReference,
+        "name",
+        message,
+        "Put the chain into tls.crt and its key into tls.key, as PEM.",
+    )
+}
+
+/// The leaf, if the key is its own. What is wrong is said without a word of the key.
+fn check(chain: &Hidden, private: &Hidden) -> Result<CertificateDer<'static>, &'static str> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.expose().as_bytes()).collect();
+    let chain = chain.map_err(|_| "its tls.crt is not PEM")?;
+    let leaf = chain.first().cloned().ok_or("its tls.crt holds no certificate")?;
+    let private = PrivateKeyDer::from_pem_slice(private.expose().as_bytes());
+    let private = private.map_err(|_| "its tls.key holds no private key in PEM")?;
+    let private =
+        aws_lc_rs::sign::any_supported_type(&private).map_err(|_| "its key is of a kind that is not supported")?;
+    // Not knowing whether they belong together is as bad as knowing that they do not.
+    CertifiedKey::new(chain, private).keys_match().map_err(|_| "the key is not the certificate's")?;
+    Ok(leaf)
+}
+
+/// When a certificate ends (seconds since the epoch), and the DNS names that it is for.
+fn judge(leaf: &CertificateDer<'_>) -> Option<(i64, Vec<HostPattern>)> {
+    let (_, leaf) = x509_parser::parse_x509_certificate(leaf).ok()?;
+    Some((leaf.validity().not_after.timestamp(), names(&leaf)))
+}
+
+fn names(leaf: &X509Certificate<'_>) -> Vec<HostPattern> {
+    let alternatives = leaf.subject_alternative_name().ok().flatten();
+    let all = alternatives.into_iter().flat_map(|names| &names.value.general_names);
+    all.filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(HostPattern::parse(name)),
+        _ => None,
+    })
+    .collect()
+}
+
+/// Whether a certificate with these names is good for all of `host`. A wildcard there is one label (RFC 6125, 6.4.3).
+pub(super) fn is_for(names: &[HostPattern], host: &HostPattern) -> bool {
+    match host {
+        HostPattern::Any => true,
+        HostPattern::Wildcard(_) => names.contains(host),
+        HostPattern::Exact(name) => {
+            let above = name.split_once('.').map(|(_, above)| HostPattern::Wildcard(above.to_owned()));
+            names.contains(host) || above.is_some_and(|above| names.contains(&above))
+        }
+    }
 }

@@ -1,5 +1,10 @@
 //! What texts and numbers may be. The CRDs say the same, but files pass no API server.
 
+use super::{
+    notes::{Field, Notes},
+    text,
+};
+
 /// Of backends and endpoints.
 pub(super) const MAX_WEIGHT: u32 = 1_000_000;
 
@@ -33,7 +38,7 @@ pub(super) fn is_field_value(value: &str) -> bool {
 }
 
 /// Headers that say where a message ends, how it travels or for whom it is: nobody but the gateway sets them.
-pub(super) fn frames(lower: &str) -> bool {
+fn frames(lower: &str) -> bool {
     const FRAMING: [&str; 11] = [
         "connection",
         "content-length",
@@ -48,4 +53,28 @@ pub(super) fn frames(lower: &str) -> bool {
         "upgrade",
     ];
     FRAMING.contains(&lower)
+}
+
+/// A header that somebody else than the gateway may set, in lower case; `None` and a note if it is none.
+pub(super) fn header(name: &str, field: Field<'_>, notes: &mut Notes) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    if !is_token(name) {
+        let message = format!("{} is no header name", text::shown(name));
+        notes.invalid(field, message, "Use letters, digits and hyphens.");
+        return None;
+    }
+    if frames(&lower) {
+        let message = format!("`{lower}` says where a message ends or whose it is, and is the gateway's own");
+        notes.invalid(field, message, "Leave it out; for the host there is urlRewrite.hostname.");
+        return None;
+    }
+    Some(lower)
+}
+
+/// A name in answers and metrics.
+pub(super) fn is_entry_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let outer = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    bytes.len() <= 63 && bytes.iter().all(|byte| inner(*byte)) && outer(bytes.first()) && outer(bytes.last())
 }

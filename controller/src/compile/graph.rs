@@ -28,8 +28,7 @@ pub(super) enum Unit {
     /// A certificate that routes use.
     Certificate(ObjectKey),
     Route(ObjectKey),
-    /// What is said about an object once everything else is known.
-    RouteVerdict(ObjectKey),
+    /// What is said about a policy once everything else is known.
     AuthVerdict(ObjectKey),
     RateLimitVerdict(ObjectKey),
     BackendPolicyVerdict(ObjectKey),
@@ -61,8 +60,6 @@ pub(super) enum Fact {
     AuthOn(Target),
     /// The same of RateLimitPolicies.
     LimitsOn(Target),
-    /// Who else has a match that is equal but for its condition.
-    Place(u64),
 }
 
 /// The edges, both ways.

@@ -6,9 +6,9 @@ use std::{
     hash::Hash,
 };
 
-use ravelin_snapshot::{HostPattern, ObjectKey};
+use ravelin_snapshot::{HostPattern, ObjectKey, backend::BackendKind};
 
-use super::attach::Seniority;
+use super::attach::{Attachments, Seniority};
 use crate::object::Meta;
 
 /// Many to many, one way.
@@ -30,7 +30,7 @@ impl<K: Eq + Hash, V: Ord> Index<K, V> {
     }
 
     /// In order.
-    pub(super) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> impl Iterator<Item = &V>
+    pub(super) fn get<'a, Q: Eq + Hash + ?Sized>(&'a self, key: &Q) -> impl Iterator<Item = &'a V> + use<'a, K, V, Q>
     where
         K: Borrow<Q>,
     {
@@ -55,6 +55,12 @@ pub(super) struct Indexes {
     pub(super) api_keys: Index<String, ObjectKey>,
     /// Routes by the hostnames that they name, the most senior first.
     pub(super) claims: Index<HostPattern, Seniority>,
+    /// AuthPolicies by their targets.
+    pub(super) auth: Attachments,
+    /// RateLimitPolicies by their targets.
+    pub(super) limits: Attachments,
+    /// BackendPolicies by their targets.
+    pub(super) backend_policies: Index<(BackendKind, ObjectKey), ObjectKey>,
 }
 
 /// The order of age: the oldest is first, an object without a time last; then by name.

@@ -2,7 +2,7 @@
 
 use ravelin_crds::{BackendObjectReference, BackendRef, SecretReference};
 use ravelin_snapshot::{
-    ObjectKey,
+    HostPattern, ObjectKey,
     backend::{BackendKey, BackendKind},
     route::{Broken, Target},
 };
@@ -116,7 +116,8 @@ fn backend_key(namespace: &str, reference: BackendReference<'_>) -> Result<Backe
     Ok(BackendKey { kind, namespace, name: name.to_owned(), port })
 }
 
-/// The certificate of a reference in an ApiRoute of `namespace`, by its Secret; `None` and a note if it cannot be served.
+/// The certificate of a reference in an ApiRoute of `namespace`: its Secret, and the names that it is for. `None` and a note
+/// if it cannot be served.
 pub(super) fn certificate(
     work: &mut Work<'_>,
     reads: &mut Reads,
@@ -124,7 +125,7 @@ pub(super) fn certificate(
     field: Field<'_>,
     namespace: &str,
     reference: &SecretReference,
-) -> Option<ObjectKey> {
+) -> Option<(ObjectKey, Vec<HostPattern>)> {
     let SecretReference { group, kind, name, namespace: other } = reference;
     let key = ObjectKey::new(other.as_deref().unwrap_or(namespace), name);
     let found = match (kind.as_deref().unwrap_or("Secret"), group.as_deref()) {
@@ -136,7 +137,7 @@ pub(super) fn certificate(
             Err(Refused::new(Reason::InvalidKind, "kind", message, "Refer to a Secret of type kubernetes.io/tls."))
         }
     };
-    found.map_err(|refused| refused.note(field, notes)).ok().map(|()| key)
+    found.map_err(|refused| refused.note(field, notes)).ok().map(|names| (key, names))
 }
 
 /// Gateway API's ReferenceGrant: the namespace of what is referred to must allow it.

@@ -1,17 +1,19 @@
 //! An ApiRoute becomes a route.
 
-mod action;
+pub(super) mod action;
 mod filter;
 pub(super) mod host;
 pub(super) mod matches;
 
 use ravelin_crds::{ApiRouteRule, ApiRouteSpec, RouteTls, Timeouts};
 use ravelin_snapshot::{
-    ObjectKey,
+    HostPattern, ObjectKey,
     route::{self, Action, Broken, Guard, HeaderChanges, PathMatch, Route, Rule},
 };
 
 use super::{
+    attach::{Family, OnRoute},
+    certificate,
     notes::{Field, Notes, touches},
     reference,
     work::{Reads, Work},
@@ -40,27 +42,41 @@ pub(super) fn compile(
     }
     let elsewhere = !parent_refs.is_empty() || touches(&object.faults, parents);
     let hosts = if elsewhere { Vec::new() } else { host::owned(work, reads, &mut notes, object) };
-    let certificates = tls.as_ref().map(|tls| certificates(work, reads, &mut notes, object, tls)).unwrap_or_default();
-    let rules = self::rules(work, reads, &mut notes, object, rules);
+    let certificates =
+        tls.as_ref().map(|tls| certificates(work, reads, &mut notes, object, tls, &hosts)).unwrap_or_default();
+    let mut rules = self::rules(work, reads, &mut notes, object, rules);
+    guard(work, reads, object, &mut rules);
     let route = Route { created: object.meta.created, hosts, certificates, rules };
     let served = !route.hosts.is_empty();
     (served.then_some(route), notes.verdict(object.meta.generation))
 }
 
+/// The certificates that can be served. A host that none of them is for is worth a warning.
 fn certificates(
     work: &mut Work<'_>,
     reads: &mut Reads,
     notes: &mut Notes,
     object: &Object<ApiRouteSpec>,
     tls: &RouteTls,
+    hosts: &[HostPattern],
 ) -> Vec<ObjectKey> {
     let RouteTls { certificate_refs } = tls;
     let tls = Field::SPEC.member("tls");
     let field = tls.member("certificateRefs");
-    let mut keys = Vec::new();
+    let (mut keys, mut names) = (Vec::new(), Vec::new());
     for (index, said) in certificate_refs.iter().enumerate() {
-        let key = reference::certificate(work, reads, notes, field.item(index), &object.meta.key.namespace, said);
-        keys.extend(key.filter(|key| !keys.contains(key)));
+        let namespace = &object.meta.key.namespace;
+        let Some((key, its)) = reference::certificate(work, reads, notes, field.item(index), namespace, said) else {
+            continue;
+        };
+        names.extend(its);
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    for host in hosts.iter().filter(|host| !keys.is_empty() && !certificate::is_for(&names, host)) {
+        let message = format!("none of the certificates is for {host}: browsers will refuse it");
+        notes.warning(field, Reason::Suspicious, message, "Add the name to a certificate.");
     }
     keys
 }
@@ -102,6 +118,23 @@ fn rules(
         });
     }
     rules
+}
+
+/// Puts the policies that bind the route's rules before them.
+fn guard(work: &Work<'_>, reads: &mut Reads, object: &Object<ApiRouteSpec>, rules: &mut [Rule]) {
+    let key = &object.meta.key;
+    let said = &object.spec.rules;
+    let names = said.iter().filter_map(|rule| rule.name.as_deref()).collect();
+    for family in [Family::Auth, Family::Limits] {
+        reads.extend(OnRoute::facts(family, key));
+    }
+    let auth = OnRoute::new(&work.index.auth, key, &names);
+    let limits = OnRoute::new(&work.index.limits, key, &names);
+    for (index, rule) in rules.iter_mut().enumerate() {
+        let name = said.get(index).and_then(|said| said.name.as_deref());
+        rule.auth = auth.auth(name);
+        rule.limits = limits.limits(name);
+    }
 }
 
 /// A rule that keeps its place.

@@ -133,7 +133,7 @@ fn headers(said: &HeaderModifier, field: Field<'_>, notes: &mut Notes) -> Header
         notes.invalid(field, format!("{} headers are more than {MAX_FILTERS}", remove.len()), "Leave some out.");
     }
     let names = remove.iter().enumerate().take(MAX_FILTERS);
-    let remove = names.filter_map(|(index, name)| name_of(name, field.item(index), notes)).collect();
+    let remove = names.filter_map(|(index, name)| grammar::header(name, field.item(index), notes)).collect();
     HeaderChanges { set, add, remove }
 }
 
@@ -144,7 +144,7 @@ fn pairs(said: &[HttpHeader], field: Field<'_>, notes: &mut Notes) -> Vec<(Strin
     let mut pairs: Vec<(String, String)> = Vec::new();
     for (index, HttpHeader { name, value }) in said.iter().enumerate().take(MAX_FILTERS) {
         let field = field.item(index);
-        let Some(name) = name_of(name, field.member("name"), notes) else { continue };
+        let Some(name) = grammar::header(name, field.member("name"), notes) else { continue };
         if !grammar::is_field_value(value) {
             let message = format!("{} is no header value", text::shown(value));
             notes.invalid(field.member("value"), message, "Use visible characters, at most 4096.");
@@ -157,22 +157,6 @@ fn pairs(said: &[HttpHeader], field: Field<'_>, notes: &mut Notes) -> Vec<(Strin
         }
     }
     pairs
-}
-
-/// A header that may be changed, in lower case.
-fn name_of(name: &str, field: Field<'_>, notes: &mut Notes) -> Option<String> {
-    let lower = name.to_ascii_lowercase();
-    if !grammar::is_token(name) {
-        let message = format!("{} is no header name", text::shown(name));
-        notes.invalid(field, message, "Use letters, digits and hyphens.");
-        return None;
-    }
-    if grammar::frames(&lower) {
-        let message = format!("`{lower}` says where a message ends or whose it is, and is the gateway's own");
-        notes.invalid(field, message, "Leave it out; for the host there is urlRewrite.hostname.");
-        return None;
-    }
-    Some(lower)
 }
 
 fn rewrite(said: &UrlRewrite, prefixed: bool, field: Field<'_>, notes: &mut Notes) -> Rewrite {

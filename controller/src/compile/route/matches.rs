@@ -53,7 +53,7 @@ fn one(said: &RouteMatch, field: Field<'_>, notes: &mut Notes) -> Match {
     count(query_params.len(), query_field, notes);
     let query = query_params.iter().enumerate().take(MAX_FIELDS);
     let query = query.filter_map(|(index, said)| query_param(said, query_field.item(index), notes)).collect();
-    let when = when.as_ref().and_then(|source| text::condition(source, field.member("when"), notes));
+    let when = when.as_ref().map(|source| text::condition(source, field.member("when"), notes));
     Match {
         path,
         method: method.map(|method| method.as_str().to_owned()),
@@ -140,7 +140,7 @@ fn header(said: &HeaderMatch, field: Field<'_>, notes: &mut Notes) -> Option<Fie
         notes.invalid(field.member("name"), message, "Use letters, digits and hyphens.");
         return None;
     }
-    let value = self::value(said.match_type(), value.as_deref(), field, notes)?;
+    let value = self::value(said.match_type(), value.as_deref(), field, notes);
     Some(FieldMatch { name: name.to_ascii_lowercase(), value })
 }
 
@@ -150,29 +150,29 @@ fn query_param(said: &QueryParamMatch, field: Field<'_>, notes: &mut Notes) -> O
         notes.invalid(field.member("name"), "a query parameter has a name of 1 to 256 characters", "Name it.");
         return None;
     }
-    let value = self::value(said.match_type(), value.as_deref(), field, notes)?;
+    let value = self::value(said.match_type(), value.as_deref(), field, notes);
     Some(FieldMatch { name: name.clone(), value })
 }
 
-fn value(kind: HeaderMatchType, value: Option<&str>, field: Field<'_>, notes: &mut Notes) -> Option<ValueMatch> {
+/// A value without meaning is noted, and any will do: the rule is broken and keeps its place.
+fn value(kind: HeaderMatchType, value: Option<&str>, field: Field<'_>, notes: &mut Notes) -> ValueMatch {
     let field = field.member("value");
     match (kind, value) {
-        (HeaderMatchType::Present, None) => Some(ValueMatch::Present),
+        (HeaderMatchType::Present, None) => return ValueMatch::Present,
         (HeaderMatchType::Present, Some(_)) => {
             notes.invalid(field, "the type Present compares with no value", "Leave the value out.");
-            None
         }
-        (HeaderMatchType::Exact, Some(value)) if value.len() <= 4096 => Some(ValueMatch::Exact(value.to_owned())),
-        (HeaderMatchType::RegularExpression, Some(value)) => {
-            text::is_regex(value, field, notes).then(|| ValueMatch::Regex(value.to_owned()))
+        (HeaderMatchType::Exact, Some(value)) if value.len() <= 4096 => return ValueMatch::Exact(value.to_owned()),
+        (HeaderMatchType::RegularExpression, Some(value)) if text::is_regex(value, field, notes) => {
+            return ValueMatch::Regex(value.to_owned());
         }
+        (HeaderMatchType::RegularExpression, Some(_)) => {}
         (HeaderMatchType::Exact, Some(_)) => {
             notes.invalid(field, "the value is longer than 4096 bytes", "Shorten it.");
-            None
         }
         (HeaderMatchType::Exact | HeaderMatchType::RegularExpression, None) => {
             notes.invalid(field, "there is nothing to compare with", "Set the value, or use the type Present.");
-            None
         }
     }
+    ValueMatch::Present
 }

@@ -1,0 +1,83 @@
+//! What routes use: backends and certificates, compiled when the first one asks for them.
+
+use ravelin_snapshot::{HostPattern, ObjectKey, Part, backend::BackendKey};
+
+use super::{Reads, Work};
+use crate::{
+    compile::{
+        backend, certificate,
+        graph::{Fact, Unit},
+        notes::Notes,
+        reference::Refused,
+    },
+    object::Kind,
+};
+
+impl Work<'_> {
+    pub(super) fn compute_backend_object(&mut self, key: &ObjectKey) {
+        let verdict = self.model.backends.get(key).map(|object| {
+            let mut notes = Notes::of_faults(&object.faults);
+            // Only what is said counts here; whether it can be used is asked by whoever uses it.
+            let _ = backend::object(object, &mut notes);
+            notes.verdict(object.meta.generation)
+        });
+        self.judge(Kind::Backend, key, verdict);
+    }
+
+    /// Whether a backend can be used; it is compiled when the first route asks for it.
+    pub(in crate::compile) fn backend(&mut self, reads: &mut Reads, key: &BackendKey) -> Result<(), Refused> {
+        reads.insert(Fact::Backend(key.clone()));
+        if !self.cells.backends.contains_key(key) {
+            self.computed += 1;
+            self.compute_backend(key);
+        }
+        // Invariant: what was computed is there.
+        self.cells.backends.get(key).cloned().unwrap_or(Ok(()))
+    }
+
+    pub(super) fn compute_backend(&mut self, key: &BackendKey) {
+        let mut reads = Reads::new();
+        let (part, state) = match backend::compile(self, &mut reads, key) {
+            Ok(backend) => (Some(backend), Ok(())),
+            Err(refused) => (None, Err(refused)),
+        };
+        self.read_by(Unit::Backend(key.clone()), reads);
+        match part {
+            Some(backend) => self.snapshot.backends.insert(key.clone(), Part::new(backend)),
+            None => drop(self.snapshot.backends.remove(key)),
+        }
+        if self.cells.backends.insert(key.clone(), state.clone()) != Some(state) {
+            self.fire(&Fact::Backend(key.clone()));
+        }
+    }
+
+    /// The names that a certificate is for, if it can be served; it is read when the first route asks for it.
+    pub(in crate::compile) fn certificate(
+        &mut self,
+        reads: &mut Reads,
+        key: &ObjectKey,
+    ) -> Result<Vec<HostPattern>, Refused> {
+        reads.insert(Fact::Certificate(key.clone()));
+        if !self.cells.certificates.contains_key(key) {
+            self.computed += 1;
+            self.compute_certificate(key);
+        }
+        // Invariant: what was computed is there.
+        self.cells.certificates.get(key).cloned().unwrap_or(Ok(Vec::new()))
+    }
+
+    pub(super) fn compute_certificate(&mut self, key: &ObjectKey) {
+        let (part, state) = match certificate::compile(key, self.model.secrets.get(key)) {
+            Ok((certificate, names)) => (Some(certificate), Ok(names)),
+            Err(refused) => (None, Err(refused)),
+        };
+        self.read_by(Unit::Certificate(key.clone()), Reads::from([Fact::Secret(key.clone())]));
+        match part {
+            Some(certificate) => self.snapshot.certificates.insert(key.clone(), Part::new(certificate)),
+            None => drop(self.snapshot.certificates.remove(key)),
+        }
+        if self.cells.certificates.insert(key.clone(), state.clone()) != Some(state) {
+            self.fire(&Fact::Certificate(key.clone()));
+        }
+    }
+}

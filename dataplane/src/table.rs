@@ -66,8 +66,8 @@ impl Table {
     /// Work in proportion to what changed since `previous`. A refusal names the part; the previous table goes on.
     pub fn build(snapshot: Arc<Snapshot>, previous: Option<&Self>) -> Result<Self, Refusal> {
         let mut table = previous.cloned().unwrap_or_default();
-        let before = std::mem::replace(&mut table.snapshot, Arc::clone(&snapshot));
         table.revision = snapshot.revision;
+        let before = std::mem::replace(&mut table.snapshot, snapshot);
         // What rules may name comes first, what they no longer name goes last.
         table.set_policies(&before)?;
         table.set_backends(&before);

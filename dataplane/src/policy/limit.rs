@@ -38,7 +38,7 @@ pub struct Limit {
 }
 
 /// The token of a request that all limits of a phase admitted, with what the answer tells about the tightest.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Permit<'t> {
     tightest: Option<(&'t rate_limit::Limit, Level)>,
 }

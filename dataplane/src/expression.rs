@@ -1,15 +1,35 @@
-//! Expressions as closures: the snapshot's tree is compiled once, a request only runs what came of it.
+//! Expressions, run: the snapshot's tree is made ready once ([`op`]), a request walks it ([`eval`]). Reading a member,
+//! comparing, `in`, `startsWith`, `&&` and `||` allocate nothing.
 //!
 //! Semantics are CEL's: `&&` and `||` decide where one side can, errors of the other notwithstanding; integers do not
 //! wrap; a missing map entry is an error. What an error means is the caller's to say (API.md: false in a `when`, the
 //! empty key in a `key`, a refusal in an `allow` or `deny`).
+//!
+//! What is ours: a JSON number is an int if it is whole; texts that are not UTF-8 (in a header, in the query) are
+//! errors; an evaluation has a budget ([`budget`]).
+
+mod arithmetic;
+mod budget;
+mod calendar;
+mod collection;
+mod convert;
+mod eval;
+mod function;
+mod op;
+pub(crate) mod query;
+mod value;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::SystemTime;
 
 use ravelin_snapshot::expression::Expression;
 
 use crate::request::{Caller, RequestView, RuleName};
+use budget::Budget;
+use eval::Machine;
+use op::Op;
+use value::Value;
 
 /// What an expression may read.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +43,12 @@ pub struct Scope<'a> {
 /// A compiled expression; shared by all workers.
 pub struct Program {
     source: Box<str>,
+    root: Op,
 }
 
 impl Program {
     pub fn compile(expression: &Expression) -> Result<Self, CompileError> {
-        Ok(Self { source: expression.source.as_str().into() })
+        Ok(Self { source: expression.source.as_str().into(), root: op::lower(&expression.node)? })
     }
 
     /// What the user wrote.
@@ -36,18 +57,34 @@ impl Program {
     }
 
     /// The verdict of a `when`, `allow` or `deny`.
-    pub fn eval_bool(&self, _scope: &Scope<'_>) -> Result<bool, EvalError> {
-        Err(EvalError::Type)
+    pub fn eval_bool(&self, scope: &Scope<'_>) -> Result<bool, EvalError> {
+        Machine { scope, budget: Budget::new() }.test(&self.root, None)
     }
 
     /// A `key` or the value of a header; borrowed from the request where it can be.
-    pub fn eval_string<'a>(&'a self, _scope: &Scope<'a>) -> Result<Cow<'a, str>, EvalError> {
-        Err(EvalError::Type)
+    pub fn eval_string<'a>(&'a self, scope: &Scope<'a>) -> Result<Cow<'a, str>, EvalError> {
+        match self.eval(scope)? {
+            Value::Text(text) => Ok(text.into_cow()),
+            _ => Err(EvalError::Type),
+        }
     }
 
     /// A `cost`.
-    pub fn eval_int(&self, _scope: &Scope<'_>) -> Result<i64, EvalError> {
-        Err(EvalError::Type)
+    pub fn eval_int(&self, scope: &Scope<'_>) -> Result<i64, EvalError> {
+        match self.eval(scope)? {
+            Value::Int(number) => Ok(number),
+            _ => Err(EvalError::Type),
+        }
+    }
+
+    fn eval<'a>(&'a self, scope: &Scope<'a>) -> Result<Value<'a>, EvalError> {
+        Machine { scope, budget: Budget::new() }.eval(&self.root, None)
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Program({:?})", self.source)
     }
 }
 
@@ -78,3 +115,6 @@ pub enum EvalError {
     #[error("evaluation takes too long")]
     Budget,
 }
+
+#[cfg(test)]
+mod tests;

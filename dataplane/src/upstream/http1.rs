@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use http_body::{Body, Frame};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -26,6 +29,9 @@ use super::{
 
 /// Of an answer; also the largest piece of a body that is read at once.
 const BUFFER: usize = 64 << 10;
+
+/// Of interim answers (1xx, which end here) before the final one, bytes.
+const INTERIM: usize = 256 << 10;
 
 /// A connection and its future. Whoever uses it polls both; between uses it is in its worker's pool, and nobody does.
 pub(super) struct Connection {
@@ -107,14 +113,18 @@ impl Connection {
             if let Poll::Ready(answer) = arrived {
                 return Poll::Ready(Ok(answer));
             }
-            timer.poll(cx).map(Err)
+            if seen.received() > INTERIM {
+                return Poll::Ready(Err(Why::Garbage));
+            }
+            timer.poll(cx).map(|expired| Err(Why::Expired(expired)))
         })
         .await;
         let (why, unsent) = match outcome {
+            Ok(Ok(answer)) if is_wrong(&answer) => (Why::Garbage, None),
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(mut error)) if seen.answered() => (Why::Garbage, error.take_message()),
+            Ok(Err(mut error)) if seen.received() > 0 => (Why::Garbage, error.take_message()),
             Ok(Err(mut error)) => (Why::Closed, error.take_message()),
-            Err(expired) => (Why::Expired(expired), None),
+            Err(why) => (why, None),
         };
         let again = match unsent {
             Some(request) => Some(request),
@@ -157,6 +167,14 @@ impl Connection {
         let _ = self.poll(&mut Context::from_waker(Waker::noop()));
         self.is_idle()
     }
+}
+
+/// An upgrade that nobody asked for; or a length and chunks too, so that two readers can disagree about where the answer
+/// ends (RFC 9112, 6.3).
+fn is_wrong(answer: &Response<Incoming>) -> bool {
+    let headers = answer.headers();
+    answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        || (headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH))
 }
 
 /// Polls the connection's future; true if it has ended.

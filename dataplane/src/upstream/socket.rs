@@ -28,7 +28,7 @@ pub(super) struct Socket {
 #[derive(Default)]
 pub(super) struct Seen {
     written: Cell<bool>,
-    answered: Cell<bool>,
+    received: Cell<usize>,
     probe: Cell<bool>,
     keep: Cell<bool>,
     head: RefCell<Vec<u8>>,
@@ -39,7 +39,7 @@ impl Seen {
     /// the event loop knows so far.
     pub(super) fn begin(&self, probe: bool) {
         self.written.set(false);
-        self.answered.set(false);
+        self.received.set(0);
         self.probe.set(probe);
         self.keep.set(true);
         self.head.borrow_mut().clear();
@@ -50,9 +50,9 @@ impl Seen {
         self.written.get()
     }
 
-    /// Some of an answer has arrived.
-    pub(super) fn answered(&self) -> bool {
-        self.answered.get()
+    /// How many bytes of an answer have arrived.
+    pub(super) fn received(&self) -> usize {
+        self.received.get()
     }
 
     /// The first bytes of the request as they were to be written, the whole head among them: a copy of some hundred
@@ -95,9 +95,7 @@ impl AsyncRead for Socket {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.seen.answered.set(true);
-        }
+        self.seen.received.set(self.seen.received.get() + buf.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }

@@ -1,5 +1,6 @@
 //! Real sockets: a client, workers as the server has them, and backends that behave or do not.
 
+mod bad;
 mod gateway;
 mod http1;
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::Sleep;
+use tokio::{task::coop::unconstrained, time::Sleep};
 
 /// Which time-out it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,8 @@ impl Timer {
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
         let Some(sleep) = &mut self.sleep else { return Poll::Pending };
-        ready!(sleep.as_mut().poll(cx));
+        // A peer that sends without an end uses up the task's budget before the timer is asked.
+        ready!(pin!(unconstrained(sleep.as_mut())).poll(cx));
         // Invariant: it sleeps only until something is due.
         Poll::Ready(self.next().map_or(Expired::Deadline, |(_, expired)| expired))
     }

@@ -7,6 +7,7 @@ mod answer;
 pub mod balance;
 mod endpoint;
 mod http1;
+mod place;
 mod pool;
 mod socket;
 mod timer;
@@ -26,8 +27,9 @@ use ravelin_snapshot::{
 use self::{
     answer::Begun,
     balance::{Rotation, better_of_two},
-    endpoint::{Flight, Place},
     http1::{Broken, Connection, Why},
+    place::{Flight, Overloaded, Patience, Place},
+    pool::Lease,
     timer::{Expired, Timer},
 };
 pub use self::{
@@ -119,36 +121,34 @@ pub async fn send(pools: &Pools, call: Call<'_>) -> Result<Response<UpstreamBody
     let Some(endpoint) = call.backend.choose(call.algorithm, pools) else {
         return Err(Failure { reason: Reason::NoEndpoints, request: Some(call.request) });
     };
-    let bounds = &call.backend.said.connections;
     let mut timer = Timer::new(call.deadline);
     timer.start(call.attempt_timeout, Expired::Attempt);
-    let overloaded = |request| Failure { reason: Reason::Overloaded, request: Some(request) };
-    let Some(flight) = Flight::begin(&endpoint.counts, bounds.max_requests) else {
-        return Err(overloaded(call.request));
+    let mut patience = Patience::default();
+    let mut attempt = Attempt { pools, endpoint, bounds: &call.backend.said.connections, timer };
+    let flight = match attempt.begin(&mut patience).await {
+        Ok(flight) => flight,
+        Err(reason) => return Err(Failure { reason, request: Some(call.request) }),
     };
     let mut request = call.request;
-    let mut fresh = false;
+    let mut place = None;
     loop {
-        let pooled = if fresh { None } else { pools.take(endpoint.id) };
-        let mut connection = match pooled {
-            Some(connection) => connection,
-            None => match open(endpoint, bounds, &mut timer).await {
-                Ok(connection) => connection,
-                Err(reason) => return Err(Failure { reason, request: Some(request) }),
-            },
+        let mut connection = match attempt.connection(place.take(), &mut patience).await {
+            Ok(connection) => connection,
+            Err(reason) => return Err(Failure { reason, request: Some(request) }),
         };
         let reused = connection.used;
         let upload = request.body().share();
-        match connection.exchange(request, &mut timer).await {
+        match connection.exchange(request, &mut attempt.timer).await {
             Ok(answer) => {
-                let keep = Duration::from_millis(bounds.idle_timeout_ms);
                 let (head, body) = answer.into_parts();
-                let begun = Begun { body, connection, upload, timer, stream_idle: call.stream_idle, flight };
-                return Ok(Response::from_parts(head, UpstreamBody::new(begun, pools, keep)));
+                let (timer, stream_idle) = (attempt.timer, call.stream_idle);
+                let begun = Begun { body, connection, upload, timer, stream_idle, flight };
+                return Ok(Response::from_parts(head, UpstreamBody::new(begun, pools)));
             }
+            // Once only: the next one is fresh.
             Err(Broken { why: Why::Closed, again: Some(again) }) if reused => {
                 endpoint.counts.count_resent();
-                (request, fresh) = (again, true);
+                (request, place) = (again, Some(connection.into_place()));
             }
             Err(Broken { why, again }) => {
                 let reason = match why {
@@ -161,17 +161,48 @@ pub async fn send(pools: &Pools, call: Call<'_>) -> Result<Response<UpstreamBody
     }
 }
 
-async fn open(
-    endpoint: &Arc<Endpoint>,
-    bounds: &backend::Connections,
-    timer: &mut Timer,
-) -> Result<Box<Connection>, Reason> {
-    let place = Place::take(&endpoint.counts, bounds.max).ok_or(Reason::Overloaded)?;
-    let limit = Duration::from_millis(bounds.connect_timeout_ms);
-    let connecting = tokio::time::timeout(limit, http1::connect(endpoint.address));
-    let connected = timer.limit(connecting).await.map_err(Reason::from)?.map_err(|_| Reason::BackendTimeout)?;
-    let stream = connected.map_err(|_| Reason::BackendRefused)?;
-    Connection::over(stream, endpoint, place).await.map_err(|_| Reason::BackendRefused)
+/// One request at one endpoint.
+struct Attempt<'a> {
+    pools: &'a Pools,
+    endpoint: &'a Arc<Endpoint>,
+    bounds: &'a backend::Connections,
+    timer: Timer,
+}
+
+impl Attempt<'_> {
+    async fn begin(&mut self, patience: &mut Patience) -> Result<Flight, Reason> {
+        let (counts, max) = (&self.endpoint.counts, self.bounds.max_requests);
+        let flight = match Flight::begin(counts, max) {
+            Some(flight) => flight,
+            None => self.timer.limit(patience.wait(counts, self.bounds, Flight::wait(counts, max))).await??,
+        };
+        counts.count_request();
+        Ok(flight)
+    }
+
+    /// An idle connection if there is one; a fresh one if there is a `place` for it already.
+    async fn connection(&mut self, place: Option<Place>, patience: &mut Patience) -> Result<Box<Connection>, Reason> {
+        let lease = match place {
+            Some(place) => Lease::New(place),
+            None => self.timer.limit(self.pools.lease(self.endpoint, self.bounds, patience)).await??,
+        };
+        *patience = Patience::default(); // it waits no longer
+        let place = match lease {
+            Lease::Kept(connection) => return Ok(connection),
+            Lease::New(place) => place,
+        };
+        let limit = Duration::from_millis(self.bounds.connect_timeout_ms);
+        let connecting = tokio::time::timeout(limit, http1::connect(self.endpoint.address));
+        let connected = self.timer.limit(connecting).await?.map_err(|_| Reason::BackendTimeout)?;
+        let stream = connected.map_err(|_| Reason::BackendRefused)?;
+        Connection::over(stream, self.endpoint, place).await.map_err(|_| Reason::BackendRefused)
+    }
+}
+
+impl From<Overloaded> for Reason {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded
+    }
 }
 
 impl From<Expired> for Reason {

@@ -14,8 +14,8 @@ use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 
 use super::{
-    endpoint::Flight,
     http1::Connection,
+    place::Flight,
     pool::Pools,
     timer::{Expired, Timer},
     upload::Upload,
@@ -35,8 +35,8 @@ pub struct UpstreamBody {
 enum Way {
     /// All has come: the connection is back in its pool already, or closed.
     Over,
-    /// The connection, polled with the body, and how long the pool may keep it afterwards.
-    Driven { connection: Box<Connection>, pools: Pools, keep: Duration },
+    /// The connection, polled with the body, and where it goes afterwards.
+    Driven { connection: Box<Connection>, pools: Pools },
     /// The answer has begun before the request was read to its end. A reader that waits for the one before it goes on
     /// with the other must not hold up either, so the connection has a task of its own; it is not used again.
     Own { _task: Task },
@@ -81,14 +81,13 @@ pub(super) struct Begun {
 }
 
 impl UpstreamBody {
-    /// `keep` is for how long `pools` may keep the connection idle afterwards.
-    pub(super) fn new(begun: Begun, pools: &Pools, keep: Duration) -> Self {
+    pub(super) fn new(begun: Begun, pools: &Pools) -> Self {
         let Begun { body, mut connection, upload, mut timer, stream_idle, flight } = begun;
         let way = if connection.is_idle() {
-            pools.put(connection, keep);
+            pools.put(connection);
             Way::Over
         } else if upload.ended() {
-            Way::Driven { connection, pools: pools.clone(), keep }
+            Way::Driven { connection, pools: pools.clone() }
         } else {
             Way::Own { _task: Task(tokio::task::spawn_local(poll_fn(move |cx| connection.poll(cx)))) }
         };
@@ -109,10 +108,10 @@ impl UpstreamBody {
 
     /// After the last piece: a connection that can be used again is; any other is closed.
     fn finish(&mut self) {
-        if let Way::Driven { connection, pools, keep } = mem::replace(&mut self.way, Way::Over)
+        if let Way::Driven { connection, pools } = mem::replace(&mut self.way, Way::Over)
             && connection.is_idle()
         {
-            pools.put(connection, keep);
+            pools.put(connection);
         }
     }
 

@@ -3,10 +3,14 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
+
+use tokio::sync::Notify;
+
+use super::place::{Flight, Line, Seat, Turn};
 
 /// An address that requests are sent to. It moves from table to table as long as its backend names it; when the last
 /// table that has it is gone, so are its idle connections.
@@ -21,10 +25,18 @@ pub struct Endpoint {
 /// What goes on at an endpoint now, and what has.
 #[derive(Debug, Default)]
 pub struct Counts {
-    in_flight: AtomicU32,
-    connections: AtomicU32,
+    pub(super) in_flight: AtomicU32,
+    pub(super) connections: AtomicU32,
     requests: AtomicU64,
     resent: AtomicU64,
+    /// Requests that wait for a place, of either kind.
+    pub(super) pending: AtomicU32,
+    /// Those that wait until fewer requests are under way.
+    pub(super) flights: Line<Flight>,
+    /// Those that wait for a connection.
+    pub(super) seats: Line<Seat, Turn>,
+    /// How to tell a worker that somebody waits for a connection that it may have idle.
+    workers: Mutex<Vec<Arc<Notify>>>,
 }
 
 impl Endpoint {
@@ -50,7 +62,12 @@ impl Counts {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// All requests so far.
+    /// Requests that wait for one of those to end.
+    pub fn pending(&self) -> u32 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// All requests so far that were sent, or that there was a place for.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -60,50 +77,25 @@ impl Counts {
         self.resent.load(Ordering::Relaxed)
     }
 
+    pub(super) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn count_resent(&self) {
         self.resent.fetch_add(1, Ordering::Relaxed);
     }
-}
 
-/// A request under way at an endpoint; dropping it ends it.
-#[derive(Debug)]
-pub(super) struct Flight(Arc<Counts>);
-
-impl Flight {
-    /// `None`: as many are under way as may be.
-    pub(super) fn begin(counts: &Arc<Counts>, max: u32) -> Option<Self> {
-        if counts.in_flight.fetch_add(1, Ordering::Relaxed) >= max {
-            counts.in_flight.fetch_sub(1, Ordering::Relaxed);
-            return None;
+    /// From now on `worker` hears when somebody waits for a connection.
+    pub(super) fn enlist(&self, worker: &Arc<Notify>) {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !workers.iter().any(|known| Arc::ptr_eq(known, worker)) {
+            workers.push(Arc::clone(worker));
         }
-        counts.requests.fetch_add(1, Ordering::Relaxed);
-        Some(Self(Arc::clone(counts)))
     }
-}
 
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The place of one connection among those that an endpoint may have; dropping it frees it.
-#[derive(Debug)]
-pub(super) struct Place(Arc<Counts>);
-
-impl Place {
-    /// `None`: there are as many connections as may be.
-    pub(super) fn take(counts: &Arc<Counts>, max: u32) -> Option<Self> {
-        if counts.connections.fetch_add(1, Ordering::Relaxed) >= max {
-            counts.connections.fetch_sub(1, Ordering::Relaxed);
-            return None;
+    pub(super) fn ask_for_idle_connections(&self) {
+        for worker in self.workers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            worker.notify_one();
         }
-        Some(Self(Arc::clone(counts)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

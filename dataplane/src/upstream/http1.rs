@@ -21,7 +21,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{
-    endpoint::{Endpoint, Place},
+    endpoint::Endpoint,
+    place::Place,
     socket::{Seen, Socket},
     timer::{Expired, Timer},
     upload::Upload,
@@ -43,7 +44,7 @@ pub(super) struct Connection {
     pub(super) used: bool,
     pub(super) endpoint: Weak<Endpoint>,
     pub(super) endpoint_id: u64,
-    _place: Place,
+    pub(super) place: Place,
 }
 
 /// A request that came to nothing.
@@ -55,7 +56,7 @@ pub(super) struct Broken {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// It was closed before any byte of an answer.
+    /// It was closed before any byte of an answer, or before anything was sent.
     Closed,
     /// An answer began, and was none.
     Garbage,
@@ -81,8 +82,13 @@ impl Connection {
             used: false,
             endpoint: Arc::downgrade(endpoint),
             endpoint_id: endpoint.id,
-            _place: place,
+            place,
         }))
+    }
+
+    /// Closes it; its place can be another's.
+    pub(super) fn into_place(self) -> Place {
+        self.place
     }
 
     /// Sends the request and waits for the head of its answer. Dropping the future closes the connection.
@@ -122,8 +128,10 @@ impl Connection {
         let (why, unsent) = match outcome {
             Ok(Ok(answer)) if is_wrong(&answer) => (Why::Garbage, None),
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(mut error)) if seen.received() > 0 => (Why::Garbage, error.take_message()),
-            Ok(Err(mut error)) => (Why::Closed, error.take_message()),
+            Ok(Err(mut error)) => match error.take_message() {
+                None if seen.received() > 0 => (Why::Garbage, None),
+                unsent => (Why::Closed, unsent),
+            },
             Err(why) => (why, None),
         };
         let again = match unsent {

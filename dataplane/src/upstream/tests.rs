@@ -1,6 +1,7 @@
 //! Real sockets: a client, workers as the server has them, and backends that behave or do not.
 
 mod bad;
+mod bounds;
 mod gateway;
 mod http1;
 

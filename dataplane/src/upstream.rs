@@ -11,6 +11,7 @@ mod place;
 mod pool;
 mod socket;
 mod timer;
+mod tunnel;
 mod upload;
 
 use std::{
@@ -18,7 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, header::UPGRADE};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use ravelin_snapshot::{
     Part,
     backend::{self, Address, Algorithm, BackendKey},
@@ -73,7 +75,13 @@ pub struct Call<'a> {
 pub struct Failure {
     pub reason: Reason,
     /// The request, if it may be sent to another backend: nothing of it was written, or it is idempotent and has no body.
-    pub request: Option<Request<Upload>>,
+    pub request: Option<Box<Request<Upload>>>,
+}
+
+impl Failure {
+    fn new(reason: impl Into<Reason>, request: Option<Request<Upload>>) -> Self {
+        Self { reason: reason.into(), request: request.map(Box::new) }
+    }
 }
 
 impl Backend {
@@ -117,9 +125,30 @@ impl Members {
 }
 
 /// Chooses an endpoint, waits for a place, sends the request and returns the answer's head with its body to come.
-pub async fn send(pools: &Pools, call: Call<'_>) -> Result<Response<UpstreamBody>, Failure> {
+///
+/// A request that has an `Upgrade` header and came over a connection that can be upgraded (server's extension) may be
+/// answered with a 101; the tunnel behind it begins when that answer has been sent to the client.
+pub async fn send(pools: &Pools, mut call: Call<'_>) -> Result<Response<UpstreamBody>, Failure> {
+    let upgrade = match call.request.headers().contains_key(UPGRADE) {
+        true => call.request.extensions_mut().remove::<OnUpgrade>(),
+        false => None,
+    };
+    let sent = exchange(pools, call, upgrade.as_ref()).await;
+    sent.map_err(|mut failure| {
+        if let (Some(request), Some(upgrade)) = (&mut failure.request, upgrade) {
+            request.extensions_mut().insert(upgrade);
+        }
+        failure
+    })
+}
+
+async fn exchange(
+    pools: &Pools,
+    call: Call<'_>,
+    upgrade: Option<&OnUpgrade>,
+) -> Result<Response<UpstreamBody>, Failure> {
     let Some(endpoint) = call.backend.choose(call.algorithm, pools) else {
-        return Err(Failure { reason: Reason::NoEndpoints, request: Some(call.request) });
+        return Err(Failure::new(Reason::NoEndpoints, Some(call.request)));
     };
     let mut timer = Timer::new(call.deadline);
     timer.start(call.attempt_timeout, Expired::Attempt);
@@ -127,23 +156,28 @@ pub async fn send(pools: &Pools, call: Call<'_>) -> Result<Response<UpstreamBody
     let mut attempt = Attempt { pools, endpoint, bounds: &call.backend.said.connections, timer };
     let flight = match attempt.begin(&mut patience).await {
         Ok(flight) => flight,
-        Err(reason) => return Err(Failure { reason, request: Some(call.request) }),
+        Err(reason) => return Err(Failure::new(reason, Some(call.request))),
     };
     let mut request = call.request;
     let mut place = None;
     loop {
         let mut connection = match attempt.connection(place.take(), &mut patience).await {
             Ok(connection) => connection,
-            Err(reason) => return Err(Failure { reason, request: Some(request) }),
+            Err(reason) => return Err(Failure::new(reason, Some(request))),
         };
         let reused = connection.used;
         let upload = request.body().share();
-        match connection.exchange(request, &mut attempt.timer).await {
+        match connection.exchange(request, upgrade.is_some(), &mut attempt.timer).await {
             Ok(answer) => {
-                let (head, body) = answer.into_parts();
                 let (timer, stream_idle) = (attempt.timer, call.stream_idle);
-                let begun = Begun { body, connection, upload, timer, stream_idle, flight };
-                return Ok(Response::from_parts(head, UpstreamBody::new(begun, pools)));
+                return match upgrade {
+                    Some(client) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                        tunnel(pools, client, *connection, answer, flight, stream_idle)
+                    }
+                    _ => Ok(answer.map(|body| {
+                        UpstreamBody::new(Begun { body, connection, upload, timer, stream_idle, flight }, pools)
+                    })),
+                };
             }
             // Once only: the next one is fresh.
             Err(Broken { why: Why::Closed, again: Some(again) }) if reused => {
@@ -155,10 +189,24 @@ pub async fn send(pools: &Pools, call: Call<'_>) -> Result<Response<UpstreamBody
                     Why::Expired(expired) => expired.into(),
                     Why::Closed | Why::Garbage => Reason::BackendRefused,
                 };
-                return Err(Failure { reason, request: again });
+                return Err(Failure::new(reason, again));
             }
         }
     }
+}
+
+fn tunnel(
+    pools: &Pools,
+    client: &OnUpgrade,
+    connection: Connection,
+    answer: Response<Incoming>,
+    flight: Flight,
+    idle: Option<Duration>,
+) -> Result<Response<UpstreamBody>, Failure> {
+    let refused = Failure::new(Reason::BackendRefused, None);
+    let (socket, ahead, place) = connection.into_tunnel().ok_or(refused)?;
+    pools.tunnels().dig(client.clone(), tunnel::Backend { socket, ahead, place, flight }, idle);
+    Ok(answer.map(UpstreamBody::none))
 }
 
 /// One request at one endpoint.

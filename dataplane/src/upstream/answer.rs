@@ -28,7 +28,7 @@ pub struct UpstreamBody {
     way: Way,
     timer: Timer,
     silence: Option<Silence>,
-    _flight: Flight,
+    _flight: Option<Flight>,
 }
 
 /// What moves the bytes.
@@ -96,7 +96,12 @@ impl UpstreamBody {
             Silence { quarter: limit / 4, quiet: 0, upload, pieces: 0, seen }
         });
         timer.start(silence.as_ref().map(|silence| silence.quarter), Expired::Idle);
-        Self { body, way, timer, silence, _flight: flight }
+        Self { body, way, timer, silence, _flight: Some(flight) }
+    }
+
+    /// Of an answer that has none: a 101.
+    pub(super) fn none(body: Incoming) -> Self {
+        Self { body, way: Way::Over, timer: Timer::default(), silence: None, _flight: None }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {

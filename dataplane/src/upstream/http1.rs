@@ -91,10 +91,24 @@ impl Connection {
         self.place
     }
 
+    /// After a 101: the socket, what has been read beyond the answer's head, and the place. `None`: the request is still
+    /// being written.
+    pub(super) fn into_tunnel(mut self) -> Option<(Socket, Bytes, Place)> {
+        let mut driver = self.driver.take()?;
+        // It ends once both messages have: after a request with a body that may take long, and nobody asks for that.
+        let mut unwoken = Context::from_waker(Waker::noop());
+        if Pin::new(&mut driver).poll_without_shutdown(&mut unwoken).is_pending() {
+            return None;
+        }
+        let parts = driver.into_parts();
+        Some((parts.io.into_inner(), parts.read_buf, self.place))
+    }
+
     /// Sends the request and waits for the head of its answer. Dropping the future closes the connection.
     pub(super) async fn exchange(
         &mut self,
         request: Request<Upload>,
+        upgradable: bool,
         timer: &mut Timer,
     ) -> Result<Response<Incoming>, Broken> {
         let body = request.body().share();
@@ -126,7 +140,7 @@ impl Connection {
         })
         .await;
         let (why, unsent) = match outcome {
-            Ok(Ok(answer)) if is_wrong(&answer) => (Why::Garbage, None),
+            Ok(Ok(answer)) if is_wrong(&answer, upgradable) => (Why::Garbage, None),
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(mut error)) => match error.take_message() {
                 None if seen.received() > 0 => (Why::Garbage, None),
@@ -179,9 +193,9 @@ impl Connection {
 
 /// An upgrade that nobody asked for; or a length and chunks too, so that two readers can disagree about where the answer
 /// ends (RFC 9112, 6.3).
-fn is_wrong(answer: &Response<Incoming>) -> bool {
+fn is_wrong(answer: &Response<Incoming>, upgradable: bool) -> bool {
     let headers = answer.headers();
-    answer.status() == StatusCode::SWITCHING_PROTOCOLS
+    (answer.status() == StatusCode::SWITCHING_PROTOCOLS && !upgradable)
         || (headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH))
 }
 

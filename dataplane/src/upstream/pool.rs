@@ -17,6 +17,7 @@ use super::{
     endpoint::Endpoint,
     http1::Connection,
     place::{Next, Overloaded, Patience, Place, Seat, Share, Turn},
+    tunnel::Tunnels,
 };
 
 /// How often idle connections are looked through. Also how exact an idle time-out is.
@@ -36,6 +37,7 @@ struct Inner {
     /// Connections for those of this worker who waited for one, until they come to fetch it.
     ready: RefCell<HashMap<u64, Box<Connection>>>,
     turns: Cell<u64>,
+    tunnels: Tunnels,
     /// Somebody waits for a connection, here or on another worker.
     wanted: Arc<Notify>,
     /// The sweeper runs; it ends when there is nothing to sweep.
@@ -62,6 +64,15 @@ pub(super) enum Lease {
 }
 
 impl Pools {
+    /// Returns when the last tunnel (WebSocket and the like) of this worker has ended: for a drain.
+    pub async fn tunnels_ended(&self) {
+        self.0.tunnels.all_ended().await;
+    }
+
+    pub(super) fn tunnels(&self) -> &Tunnels {
+        &self.0.tunnels
+    }
+
     /// An idle connection or the place of a new one. Waits for either as long as the policy says.
     pub(super) async fn lease(
         &self,

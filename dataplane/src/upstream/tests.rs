@@ -4,5 +4,6 @@ mod bad;
 mod bounds;
 mod gateway;
 mod http1;
+mod stream;
 
 use gateway::Gateway;

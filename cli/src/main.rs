@@ -1,1 +1,48 @@
-fn main() {}
+//! `ravelin`: one program, a subcommand for each of its parts. A module a subcommand.
+
+mod check;
+mod crds;
+mod key;
+mod log;
+mod output;
+mod version;
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// An API gateway for Kubernetes, and without it
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, after_help = "Every subcommand has its own --help with an example.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::CheckArgs),
+    Key(key::KeyArgs),
+    Crds(crds::CrdsArgs),
+    Version(version::VersionArgs),
+}
+
+fn main() -> ExitCode {
+    // Whoever comes first decides for the process, so it is us. It fails only if somebody was before us. (invariant)
+    rustls::crypto::aws_lc_rs::default_provider().install_default().expect("no crypto provider is installed yet");
+    let outcome = match Arguments::parse().command {
+        Command::Check(args) => check::run(&args),
+        Command::Key(args) => key::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Crds(_) => crds::run().map(|()| ExitCode::SUCCESS),
+        Command::Version(args) => version::run(&args).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        // Whoever closed our output wants no more of it, this included.
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        ExitCode::from(2)
+    })
+}

@@ -5,7 +5,7 @@ mod check;
 mod kinds;
 mod rule;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use regex_automata::meta::Regex;
 use serde_json::Value;
@@ -69,7 +69,16 @@ struct TextBounds {
 #[derive(Debug)]
 struct Pattern {
     text: String,
-    regex: Regex,
+    /// Made when it is first needed: there are hundreds.
+    regex: OnceLock<Regex>,
+}
+
+impl Pattern {
+    fn is_match(&self, text: &str) -> bool {
+        // Patterns are those of our CRDs, and a test makes all of them. (invariant)
+        let make = || Regex::new(&self.text).expect("a pattern of a CRD is a regular expression");
+        self.regex.get_or_init(make).is_match(text)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -192,11 +201,7 @@ impl Shape {
 
 impl TextBounds {
     fn new(json: &Value) -> Self {
-        let pattern = json["pattern"].as_str().map(|text| Pattern {
-            text: text.to_owned(),
-            // Patterns are ours, and a test compiles all of them. (invariant)
-            regex: Regex::new(text).expect("a pattern of a CRD is a regular expression"),
-        });
+        let pattern = json["pattern"].as_str().map(|text| Pattern { text: text.to_owned(), regex: OnceLock::new() });
         Self {
             min: size(&json["minLength"]).unwrap_or(0),
             max: size(&json["maxLength"]),

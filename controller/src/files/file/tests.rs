@@ -280,6 +280,11 @@ fn every_kind_has_a_schema_and_every_rule_of_the_crds_can_be_evaluated() {
         rules(&value, &mut |rule| {
             cel::Program::compile(rule).unwrap_or_else(|error| panic!("{rule}: {error}"));
         });
+        for pattern in text.split("\"pattern\":").skip(1) {
+            let mut values = serde_json::Deserializer::from_str(pattern).into_iter::<String>();
+            let pattern = values.next().unwrap().unwrap();
+            regex_automata::meta::Regex::new(&pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+        }
     }
 }
 

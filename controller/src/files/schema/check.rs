@@ -179,7 +179,7 @@ impl Check<'_> {
         self.size(node.place, length, bounds.min, bounds.max.unwrap_or(usize::MAX), "characters");
         if let Some(pattern) = &bounds.pattern
             && self.flaws.len() == before
-            && !pattern.regex.is_match(text)
+            && !pattern.is_match(text)
         {
             let message = format!("{} is not of the form of this field", shown(schema, node));
             self.flaw(node.place, message, format!("it must match {}", pattern.text));

@@ -1,9 +1,10 @@
 //! Which kinds there are, and the schema of each.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use k8s_openapi::{
     api::{core::v1 as core, discovery::v1 as discovery},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
     schemars::{JsonSchema, generate::SchemaSettings},
 };
@@ -105,8 +106,8 @@ fn versions(kind: Kind) -> &'static [&'static str] {
 
 /// What a whole document of the kind must be.
 pub(crate) fn schema_of(kind: Kind) -> &'static Schema {
-    static ALL: LazyLock<Vec<Schema>> = LazyLock::new(|| Kind::ALL.into_iter().map(build).collect());
-    &ALL[kind as usize]
+    static ALL: [OnceLock<Schema>; Kind::ALL.len()] = [const { OnceLock::new() }; Kind::ALL.len()];
+    ALL[kind as usize].get_or_init(|| build(kind))
 }
 
 fn build(kind: Kind) -> Schema {
@@ -145,9 +146,9 @@ fn build(kind: Kind) -> Schema {
 }
 
 fn of_crd(kind: Kind) -> Value {
-    let crds = ravelin_crds::generate::all();
+    static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(ravelin_crds::generate::all);
     // Every kind of ours has a CRD with one version. (invariant)
-    let crd = crds.iter().find(|crd| crd.spec.names.kind == kind.as_str()).expect("a kind of ours has a CRD");
+    let crd = CRDS.iter().find(|crd| crd.spec.names.kind == kind.as_str()).expect("a kind of ours has a CRD");
     let schema = crd.spec.versions[0].schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
     serde_json::to_value(schema).expect("a schema is JSON (invariant)")
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use cel::{Context, Env, Program, objects::Key};
@@ -14,7 +14,9 @@ static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 /// A condition on a value.
 #[derive(Debug)]
 pub(super) struct Rule {
-    program: Program,
+    text: String,
+    /// Made when it is first needed; absent if it is no CEL.
+    program: OnceLock<Option<Program>>,
     /// Calls Kubernetes' own `isCIDR`.
     asks_for_ranges: bool,
     pub(super) message: String,
@@ -27,13 +29,14 @@ impl Rule {
         if text.contains("oldSelf") {
             return None;
         }
-        let program = Program::compile(text).ok()?;
         let message = json["message"].as_str().map_or_else(|| format!("must satisfy `{text}`"), str::to_owned);
-        Some(Self { program, asks_for_ranges: text.contains("isCIDR("), message })
+        let (text, program) = (text.to_owned(), OnceLock::new());
+        Some(Self { asks_for_ranges: text.contains("isCIDR("), text, program, message })
     }
 
     /// An error counts as a refusal, as in an API server.
     pub(super) fn holds(&self, value: &cel::Value) -> bool {
+        let Some(program) = self.program.get_or_init(|| Program::compile(&self.text).ok()) else { return false };
         let mut context = Context::with_env(Arc::clone(&STANDARD));
         context.add_variable_from_value("self", value.clone());
         if self.asks_for_ranges
@@ -41,7 +44,7 @@ impl Rule {
         {
             return false;
         }
-        matches!(self.program.execute(&context), Ok(cel::Value::Bool(true)))
+        matches!(program.execute(&context), Ok(cel::Value::Bool(true)))
     }
 }
 

@@ -16,7 +16,6 @@ mod convert;
 mod eval;
 mod function;
 mod op;
-pub(crate) mod query;
 mod value;
 
 use std::borrow::Cow;

@@ -13,7 +13,7 @@ pub mod filter;
 pub mod metrics;
 pub mod pipeline;
 pub mod policy;
-pub mod query;
+mod query;
 pub mod receiver;
 pub mod reject;
 pub mod request;

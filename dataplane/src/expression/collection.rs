@@ -8,8 +8,8 @@ use http::header::{COOKIE, HeaderName, HeaderValue, ValueIter};
 
 use super::EvalError;
 use super::budget::Budget;
-use super::query;
 use super::value::{Text, Value};
+use crate::query;
 
 #[derive(Clone, Debug)]
 pub(super) enum List<'a> {

@@ -4,7 +4,7 @@ mod credential;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
@@ -201,10 +201,12 @@ impl AuthPolicy {
         }
     }
 
-    /// The query without the credentials in it; `None`: it stays as it is.
-    pub fn upstream_query(&self, admitted: &Admitted, query: &str) -> Option<String> {
-        let authentication = self.authentication.as_ref().filter(|_| admitted.strip)?;
-        authentication.credentials.strip_query(query)
+    /// The query without the credentials in it; borrowed if it stays as it is.
+    pub fn upstream_query<'q>(&self, admitted: &Admitted, query: &'q str) -> Cow<'q, str> {
+        match self.authentication.as_ref().filter(|_| admitted.strip) {
+            Some(authentication) => authentication.credentials.strip_query(query),
+            None => Cow::Borrowed(query),
+        }
     }
 }
 

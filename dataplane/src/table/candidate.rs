@@ -139,6 +139,6 @@ impl Value {
 
     /// The first of a repeated name counts (Gateway API).
     fn holds_query(&self, text: &str, name: &str) -> bool {
-        query::first(text, name).is_some_and(|value| self.holds(value.as_bytes()))
+        query::first(text, name).is_some_and(|raw| self.holds(&query::decode_bytes(raw)))
     }
 }

@@ -120,7 +120,7 @@ fn holds(said: &Match, asked: &Asked) -> Option<(u8, Reverse<usize>)> {
         !all.is_empty() && value(&field.value, &all.join(","))
     };
     let parameter =
-        |field: &FieldMatch| query::first(&asked.query, &field.name).is_some_and(|found| value(&field.value, &found));
+        |field: &FieldMatch| query::first(&asked.query, &field.name).is_some_and(|found| value(&field.value, found));
     let rest = said.method.as_deref().is_none_or(|method| method == asked.method)
         && said.headers.iter().all(header)
         && said.query.iter().all(parameter);

@@ -66,17 +66,10 @@ impl Credentials {
         }
     }
 
-    /// `None`: there is none in it.
-    pub(super) fn strip_query(&self, query: &str) -> Option<String> {
-        let ours = |pair: &str| {
-            let name = query::pairs(pair).next().map(|(name, _)| name);
-            self.0.iter().any(|place| matches!(place, Place::Query(ours) if name.as_deref() == Some(ours)))
-        };
-        if !query.split('&').any(ours) {
-            return None;
-        }
-        let rest: Vec<&str> = query.split('&').filter(|pair| !ours(pair)).collect();
-        Some(rest.join("&"))
+    /// Borrowed: there is none in it.
+    pub(super) fn strip_query<'q>(&self, query: &'q str) -> Cow<'q, str> {
+        let ours = |place: &Place, name: &[u8]| matches!(place, Place::Query(ours) if ours.as_bytes() == name);
+        query::without(query, |name| self.0.iter().any(|place| ours(place, name)))
     }
 }
 
@@ -92,13 +85,7 @@ impl Place {
                 .filter(|(found, _)| *found == name.as_bytes())
                 .map(|(_, value)| Cow::Borrowed(value))
                 .collect(),
-            Self::Query(name) => query::pairs(request.query)
-                .filter(|(found, _)| found == name)
-                .map(|(_, value)| match value {
-                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-                })
-                .collect(),
+            Self::Query(name) => query::all(request.query, name).map(query::decode_bytes).collect(),
         }
     }
 }

@@ -138,6 +138,10 @@ fn service<'m>(
         Refused::new(Reason::BackendNotFound, "name", message, "Create it, or correct the name.")
     })?;
     let Service { ports, external_name } = &found.spec;
+    if !found.faults.is_empty() {
+        let message = format!("Service {key} could not be read whole");
+        return Err(Refused::new(Reason::InvalidReference, "name", message, "Correct the Service."));
+    }
     if external_name.is_some() {
         // Whoever may write a Service could otherwise reach what only the gateway can reach.
         let message = format!("Service {key} is of type ExternalName, which is not followed");

@@ -146,7 +146,9 @@ fn granted(work: &Work<'_>, reads: &mut Reads, namespace: &str, kind: Kind, to: 
         return Ok(());
     }
     reads.insert(Fact::Grants(to.namespace.clone()));
-    let mut grants = work.index.grants.get(&to.namespace).filter_map(|key| work.model.grants.get(key));
+    let grants = work.index.grants.get(&to.namespace).filter_map(|key| work.model.grants.get(key));
+    // What cannot be read of a grant may have narrowed it.
+    let mut grants = grants.filter(|grant| grant.faults.is_empty());
     let allowed = grants.any(|grant| {
         let mut from = grant.spec.from.iter();
         let mut entries = grant.spec.to.iter();

@@ -1,5 +1,7 @@
 //! The compiler on small worlds. Promises to users are the golden cases in `tests/golden`.
 
+mod edits;
+
 use ravelin_crds::{ApiRouteRule, ApiRouteSpec, BackendEndpoint, BackendRef, BackendSpec};
 use ravelin_snapshot::{
     ObjectKey,

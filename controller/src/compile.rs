@@ -20,7 +20,7 @@ mod work;
 
 use std::sync::{Arc, Mutex};
 
-use ravelin_snapshot::Snapshot;
+use ravelin_snapshot::{Digest, Part, Parts, Snapshot, auth::AuthPolicy, route::Route};
 
 use crate::{
     model::{Model, Shelf},
@@ -83,6 +83,28 @@ pub fn check_object(object: &AnyObject) -> Vec<Finding> {
         finding.severity == Severity::Error && matches!(finding.reason, Reason::Invalid | Reason::Unsupported)
     };
     findings.into_iter().filter(is_its_own).collect()
+}
+
+/// Of hosts, routes and policies, with backends and secrets by name: equal wherever the same objects are applied, whatever
+/// their age, their endpoints and their keys. It is what `check -o json` prints.
+pub fn digest(compiled: &Compiled) -> Digest {
+    let Snapshot { revision: _, routes, backends: _, auth, limits, certificates: _ } = &compiled.snapshot;
+    let routes: Parts<_, _> = routes
+        .iter()
+        .map(|(key, route)| (key.clone(), Part::new(Route { created: None, ..Route::clone(route) })))
+        .collect();
+    let auth: Parts<_, _> = auth
+        .iter()
+        .map(|(key, policy)| {
+            let mut policy = AuthPolicy::clone(policy);
+            if let Some(method) = policy.authentication.as_mut().and_then(|said| said.api_key.as_mut()) {
+                method.keys.clear();
+            }
+            (key.clone(), Part::new(policy))
+        })
+        .collect();
+    let sums = [routes.digest(), auth.digest(), limits.digest()].map(|sum| sum.to_string());
+    Digest::of(sums.concat().as_bytes())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub struct Verdict {
     pub generation: i64,
     pub accepted: State,
     pub resolved_refs: State,
-    /// In the order of their fields. Errors first show in `accepted` or `resolved_refs`; warnings are only here.
+    /// What could not be read, then the rest in the order of fields. Errors first show in `accepted` or `resolved_refs`; warnings are only here.
     pub findings: Vec<Finding>,
 }
 

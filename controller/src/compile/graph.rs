@@ -6,7 +6,7 @@ use std::{
 };
 
 use ravelin_snapshot::{
-    HostPattern, ObjectKey,
+    Digest, HostPattern, ObjectKey,
     backend::{BackendKey, BackendKind},
 };
 
@@ -28,7 +28,8 @@ pub(super) enum Unit {
     /// A certificate that routes use.
     Certificate(ObjectKey),
     Route(ObjectKey),
-    /// What is said about a policy once everything else is known.
+    /// What is said about an object once everything else is known.
+    RouteVerdict(ObjectKey),
     AuthVerdict(ObjectKey),
     RateLimitVerdict(ObjectKey),
     BackendPolicyVerdict(ObjectKey),
@@ -60,6 +61,8 @@ pub(super) enum Fact {
     AuthOn(Target),
     /// The same of RateLimitPolicies.
     LimitsOn(Target),
+    /// Who takes the requests of a host and a match.
+    Place(Digest),
 }
 
 /// The edges, both ways.

@@ -6,9 +6,12 @@ use std::{
     hash::Hash,
 };
 
-use ravelin_snapshot::{HostPattern, ObjectKey, backend::BackendKind};
+use ravelin_snapshot::{Digest, HostPattern, ObjectKey, backend::BackendKind};
 
-use super::attach::{Attachments, Seniority};
+use super::{
+    attach::{Attachments, Seniority},
+    route::place::Claimant,
+};
 use crate::object::Meta;
 
 /// Many to many, one way.
@@ -55,6 +58,8 @@ pub(super) struct Indexes {
     pub(super) api_keys: Index<String, ObjectKey>,
     /// Routes by the hostnames that they name, the most senior first.
     pub(super) claims: Index<HostPattern, Seniority>,
+    /// Matches of routes by where they stand.
+    pub(super) places: Index<Digest, Claimant>,
     /// AuthPolicies by their targets.
     pub(super) auth: Attachments,
     /// RateLimitPolicies by their targets.

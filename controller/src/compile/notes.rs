@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::text;
 use crate::{
     object::Fault,
     verdict::{Finding, Reason, Severity, State, Verdict},
@@ -37,7 +38,7 @@ impl fmt::Display for Field<'_> {
     }
 }
 
-/// Findings in the order of their fields, and how many of them break what they are in.
+/// Findings: what could not be read, then the rest in the order of fields. And how many of them break what they are in.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Notes {
     findings: Vec<Finding>,
@@ -49,7 +50,7 @@ impl Notes {
     pub(super) fn of_faults(faults: &[Fault]) -> Self {
         let mut notes = Self::default();
         for Fault { field, message, remedy } in faults {
-            notes.error(field, Reason::Invalid, message, remedy);
+            notes.error(field, Reason::Invalid, message, text::sentence(remedy));
         }
         notes
     }
@@ -86,8 +87,7 @@ impl Notes {
     /// Refuses a field that is set and that this version does not implement.
     pub(super) fn unsupported<T>(&mut self, field: Field<'_>, set: Option<T>) {
         if set.is_some() {
-            let message = format!("{field} is not implemented yet");
-            self.error(field, Reason::Unsupported, message, "Leave it out.");
+            self.error(field, Reason::Unsupported, "this field is not implemented yet", "Leave it out.");
         }
     }
 

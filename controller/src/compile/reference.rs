@@ -10,6 +10,7 @@ use ravelin_snapshot::{
 use super::{
     graph::Fact,
     notes::{Field, Notes},
+    text,
     work::{Reads, Work},
 };
 use crate::{object::Kind, verdict::Reason};
@@ -99,7 +100,8 @@ fn backend_key(namespace: &str, reference: BackendReference<'_>) -> Result<Backe
         ("Service", None | Some("")) => BackendKind::Service,
         ("Backend", None | Some(ravelin_crds::GROUP)) => BackendKind::Backend,
         (kind, group) => {
-            let message = format!("{kind} of the group `{}` is no backend", group.unwrap_or_default());
+            let group = group.map(|group| format!(" of the group {}", text::shown(group))).unwrap_or_default();
+            let message = format!("{}{group} is no backend", text::shown(kind));
             return Err(Refused::new(Reason::InvalidKind, "kind", message, "Refer to a Service or a Backend."));
         }
     };
@@ -133,7 +135,7 @@ pub(super) fn certificate(
             granted(work, reads, namespace, Kind::Secret, &key).and_then(|()| work.certificate(reads, &key))
         }
         (kind, _) => {
-            let message = format!("{kind} holds no certificate");
+            let message = format!("{} holds no certificate", text::shown(kind));
             Err(Refused::new(Reason::InvalidKind, "kind", message, "Refer to a Secret of type kubernetes.io/tls."))
         }
     };

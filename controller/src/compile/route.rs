@@ -4,6 +4,7 @@ pub(super) mod action;
 mod filter;
 pub(super) mod host;
 pub(super) mod matches;
+pub(super) mod place;
 
 use ravelin_crds::{ApiRouteRule, ApiRouteSpec, RouteTls, Timeouts};
 use ravelin_snapshot::{
@@ -18,20 +19,13 @@ use super::{
     reference,
     work::{Reads, Work},
 };
-use crate::{
-    object::Object,
-    verdict::{Reason, Verdict},
-};
+use crate::{object::Object, verdict::Reason};
 
 /// Rules of one route, at most.
 const MAX_RULES: usize = 64;
 
-/// The route, unless it serves nothing, and what there is to say.
-pub(super) fn compile(
-    work: &mut Work<'_>,
-    reads: &mut Reads,
-    object: &Object<ApiRouteSpec>,
-) -> (Option<Route>, Verdict) {
+/// The route, unless it serves nothing, and what there is to say about it alone.
+pub(super) fn compile(work: &mut Work<'_>, reads: &mut Reads, object: &Object<ApiRouteSpec>) -> (Option<Route>, Notes) {
     let ApiRouteSpec { parent_refs, hostnames: _, tls, rules } = &object.spec;
     let mut notes = Notes::of_faults(&object.faults);
     let parents = Field::SPEC.member("parentRefs");
@@ -48,7 +42,7 @@ pub(super) fn compile(
     guard(work, reads, object, &mut rules);
     let route = Route { created: object.meta.created, hosts, certificates, rules };
     let served = !route.hosts.is_empty();
-    (served.then_some(route), notes.verdict(object.meta.generation))
+    (served.then_some(route), notes)
 }
 
 /// The certificates that can be served. A host that none of them is for is worth a warning.

@@ -25,11 +25,12 @@ pub(super) fn condition(source: &str, field: Field<'_>, notes: &mut Notes) -> Ex
         .unwrap_or_else(|| Expression { source: "true".to_owned(), node: Node::Bool(true) })
 }
 
-/// As remedies are written.
-fn sentence(text: &str) -> String {
+/// As remedies are written here.
+pub(super) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", chars.as_str().trim_end_matches('.'))
+    let end = if text.is_empty() || text.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{first}{}{end}", chars.as_str())
 }
 
 /// Whether `pattern` compiles within the data plane's bounds; a note if not.

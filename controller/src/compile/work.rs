@@ -3,10 +3,15 @@
 mod follow;
 mod parts;
 mod policies;
+mod routes;
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+};
 
-use ravelin_snapshot::{HostPattern, ObjectKey, Part, Snapshot, backend::BackendKey};
+use ravelin_snapshot::{HostPattern, ObjectKey, Part, Parts, Snapshot, backend::BackendKey};
+use serde::Serialize;
 
 use super::{
     Options,
@@ -16,7 +21,6 @@ use super::{
     graph::{Fact, Graph, Unit},
     index::Indexes,
     reference::Refused,
-    route,
 };
 use crate::{
     model::{Model, Shelf},
@@ -24,6 +28,7 @@ use crate::{
     verdict::Verdict,
 };
 use policies::Policy;
+use routes::RouteNotes;
 
 /// The facts that a unit was computed from.
 pub(super) type Reads = BTreeSet<Fact>;
@@ -47,6 +52,7 @@ pub(super) struct Cells {
     backends: HashMap<BackendKey, Result<(), Refused>, foldhash::fast::RandomState>,
     /// The names of certificates, or why they are refused.
     certificates: Cell<Result<Vec<HostPattern>, Refused>>,
+    routes: Cell<RouteNotes>,
     api_keys: Cell<api_key::Key>,
     auth: Cell<Policy>,
     limits: Cell<Policy>,
@@ -123,6 +129,7 @@ impl<'m> Work<'m> {
             Unit::Backend(key) => self.compute_backend(key),
             Unit::Certificate(key) => self.compute_certificate(key),
             Unit::Route(key) => self.compute_route(key),
+            Unit::RouteVerdict(key) => self.judge_route(key),
             Unit::AuthVerdict(key) => self.judge_policy(Family::Auth, key),
             Unit::RateLimitVerdict(key) => self.judge_policy(Family::Limits, key),
             Unit::BackendPolicyVerdict(key) => self.judge_backend_policy(key),
@@ -131,22 +138,6 @@ impl<'m> Work<'m> {
 
     fn read_by(&mut self, unit: Unit, reads: Reads) {
         self.unread.extend(self.graph.set(unit, reads));
-    }
-
-    fn compute_route(&mut self, key: &ObjectKey) {
-        let mut reads = Reads::new();
-        let object = self.model.routes.get(key);
-        let result = object.map(|object| route::compile(self, &mut reads, object));
-        self.read_by(Unit::Route(key.clone()), reads);
-        let (part, verdict) = match result {
-            Some((route, verdict)) => (route, Some(verdict)),
-            None => (None, None),
-        };
-        self.judge(Kind::ApiRoute, key, verdict);
-        match part {
-            Some(part) => self.snapshot.routes.insert(key.clone(), Part::new(part)),
-            None => drop(self.snapshot.routes.remove(key)),
-        }
     }
 
     fn judge(&mut self, kind: Kind, key: &ObjectKey, verdict: Option<Verdict>) {
@@ -177,5 +168,18 @@ impl<'m> Work<'m> {
                 _ => {}
             }
         }
+    }
+}
+
+/// What comes to the same keeps its part, and whoever holds a copy knows it by the pointer.
+fn put<K: Clone + Ord + Hash + Serialize, T: PartialEq + Serialize>(
+    parts: &mut Parts<K, T>,
+    key: &K,
+    value: Option<T>,
+) {
+    match value {
+        Some(value) if parts.get(key).is_some_and(|part| **part == value) => {}
+        Some(value) => parts.insert(key.clone(), Part::new(value)),
+        None => drop(parts.remove(key)),
     }
 }

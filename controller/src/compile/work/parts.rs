@@ -1,8 +1,8 @@
 //! What routes use: backends and certificates, compiled when the first one asks for them.
 
-use ravelin_snapshot::{HostPattern, ObjectKey, Part, backend::BackendKey};
+use ravelin_snapshot::{HostPattern, ObjectKey, backend::BackendKey};
 
-use super::{Reads, Work};
+use super::{Reads, Work, put};
 use crate::{
     compile::{
         backend, certificate,
@@ -42,10 +42,7 @@ impl Work<'_> {
             Err(refused) => (None, Err(refused)),
         };
         self.read_by(Unit::Backend(key.clone()), reads);
-        match part {
-            Some(backend) => self.snapshot.backends.insert(key.clone(), Part::new(backend)),
-            None => drop(self.snapshot.backends.remove(key)),
-        }
+        put(&mut self.snapshot.backends, key, part);
         if self.cells.backends.insert(key.clone(), state.clone()) != Some(state) {
             self.fire(&Fact::Backend(key.clone()));
         }
@@ -72,10 +69,7 @@ impl Work<'_> {
             Err(refused) => (None, Err(refused)),
         };
         self.read_by(Unit::Certificate(key.clone()), Reads::from([Fact::Secret(key.clone())]));
-        match part {
-            Some(certificate) => self.snapshot.certificates.insert(key.clone(), Part::new(certificate)),
-            None => drop(self.snapshot.certificates.remove(key)),
-        }
+        put(&mut self.snapshot.certificates, key, part);
         if self.cells.certificates.insert(key.clone(), state.clone()) != Some(state) {
             self.fire(&Fact::Certificate(key.clone()));
         }

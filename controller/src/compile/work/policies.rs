@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use ravelin_crds::PolicyTargetRef;
-use ravelin_snapshot::{ObjectKey, Part, backend::BackendKind};
+use ravelin_snapshot::{ObjectKey, backend::BackendKind};
 
-use super::{Reads, Work};
+use super::{Reads, Work, put};
 use crate::{
     compile::{
         attach::{self, Attached, Family, OnRoute, Target, TargetRef},
@@ -83,10 +83,8 @@ impl Work<'_> {
         });
         self.read_by(Unit::AuthPolicy(key.clone()), reads);
         let (part, policy) = compiled.unzip();
-        match part.filter(|_| policy.as_ref().is_some_and(|policy| policy.attached.sound)) {
-            Some(part) => self.snapshot.auth.insert(key.clone(), Part::new(part)),
-            None => drop(self.snapshot.auth.remove(key)),
-        }
+        let part = part.filter(|_| policy.as_ref().is_some_and(|policy| policy.attached.sound));
+        put(&mut self.snapshot.auth, key, part);
         self.attach(Family::Auth, key, policy);
         self.dirty.insert(Unit::AuthVerdict(key.clone()));
     }
@@ -99,10 +97,8 @@ impl Work<'_> {
             (policy, Policy::new(&object.meta, false, targets, notes, limits))
         });
         let (part, policy) = compiled.unzip();
-        match part.filter(|_| policy.as_ref().is_some_and(|policy| policy.attached.sound)) {
-            Some(part) => self.snapshot.limits.insert(key.clone(), Part::new(part)),
-            None => drop(self.snapshot.limits.remove(key)),
-        }
+        let part = part.filter(|_| policy.as_ref().is_some_and(|policy| policy.attached.sound));
+        put(&mut self.snapshot.limits, key, part);
         self.attach(Family::Limits, key, policy);
         self.dirty.insert(Unit::RateLimitVerdict(key.clone()));
     }

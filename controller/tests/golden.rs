@@ -61,7 +61,7 @@ fn shown(compiled: &Compiled) -> Value {
 }
 
 fn parts<K: Clone + Ord + std::hash::Hash + Serialize + ToString, T: Serialize>(parts: &Parts<K, T>) -> Value {
-    parts.iter().map(|(key, part)| (key.to_string(), serde_json::to_value(&**part).unwrap())).collect()
+    parts.iter().map(|(key, part)| (key.to_string(), serde_json::to_value(&**part).expect("plain data"))).collect()
 }
 
 /// Good conditions in one word, bad ones with their message.
@@ -74,8 +74,7 @@ fn verdict_of(verdict: &Verdict) -> Value {
         .findings
         .iter()
         .map(|finding| {
-            let severity = serde_json::to_value(finding.severity).unwrap();
-            let severity = severity.as_str().unwrap_or_default().to_owned();
+            let severity = format!("{:?}", finding.severity).to_lowercase();
             format!("{severity} {:?} {}: {}. {}", finding.reason, finding.field, finding.message, finding.remedy)
         })
         .collect();

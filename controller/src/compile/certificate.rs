@@ -103,3 +103,6 @@ pub(super) fn is_for(names: &[HostPattern], host: &HostPattern) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

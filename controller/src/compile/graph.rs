@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use foldhash::fast::RandomState;
 use ravelin_snapshot::{
     Digest, HostPattern, ObjectKey,
     backend::{BackendKey, BackendKind},
@@ -65,11 +66,13 @@ pub(super) enum Fact {
     Place(Digest),
 }
 
+type Units = HashSet<Arc<Unit>, RandomState>;
+
 /// The edges, both ways.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    reads: HashMap<Arc<Unit>, Vec<Arc<Fact>>, foldhash::fast::RandomState>,
-    readers: HashMap<Arc<Fact>, HashSet<Arc<Unit>, foldhash::fast::RandomState>, foldhash::fast::RandomState>,
+    reads: HashMap<Arc<Unit>, Vec<Arc<Fact>>, RandomState>,
+    readers: HashMap<Arc<Fact>, Units, RandomState>,
 }
 
 impl Graph {

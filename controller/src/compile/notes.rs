@@ -85,7 +85,7 @@ impl Notes {
     }
 
     /// Refuses a field that is set and that this version does not implement.
-    pub(super) fn unsupported<T>(&mut self, field: Field<'_>, set: Option<T>) {
+    pub(super) fn unsupported<T>(&mut self, field: Field<'_>, set: Option<&T>) {
         if set.is_some() {
             self.error(field, Reason::Unsupported, "this field is not implemented yet", "Leave it out.");
         }

@@ -127,7 +127,7 @@ fn connections(said: &ravelin_crds::Connections, field: Field<'_>, notes: &mut N
     let millis = |said: &Option<ravelin_crds::Duration>, default: u64| {
         said.map_or(default, |said| u64::try_from(Duration::from(said).as_millis()).unwrap_or(u64::MAX))
     };
-    if connect_timeout.is_some_and(|said| said.is_zero()) {
+    if connect_timeout.is_some_and(ravelin_crds::Duration::is_zero) {
         notes.invalid(field.member("connectTimeout"), "no connection is made in no time", "Write it as 1s.");
     }
     Connections {

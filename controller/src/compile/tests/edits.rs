@@ -12,7 +12,7 @@ use crate::object::{EndpointSlice, Fault, Secret, Service, ServicePort, SliceEnd
 
 #[derive(Clone, Debug)]
 enum Edit {
-    Set(AnyObject),
+    Set(Box<AnyObject>),
     Remove(ObjectRef),
 }
 
@@ -247,7 +247,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ];
     let remove = (select(Kind::ALL.to_vec()), namespace(), name());
     prop_oneof![
-        4 => set.prop_map(Edit::Set),
+        4 => set.prop_map(|object| Edit::Set(Box::new(object))),
         1 => remove.prop_map(|(kind, namespace, name)| Edit::Remove(ObjectRef::new(kind, ObjectKey::new(namespace, name)))),
     ]
 }
@@ -266,7 +266,7 @@ proptest! {
         for batch in batches {
             for edit in batch {
                 match edit {
-                    Edit::Set(object) => model.set(object),
+                    Edit::Set(object) => model.set(*object),
                     Edit::Remove(object) => model.remove(&object),
                 }
             }

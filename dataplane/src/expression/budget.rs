@@ -6,10 +6,13 @@ use std::cell::Cell;
 use super::EvalError;
 
 /// Steps of one evaluation: nodes run by comprehensions, members looked at, 64 bytes of text read or made. A step takes
-/// about ten nanoseconds, so that the worst evaluation holds its worker for two milliseconds.
-pub(super) const STEPS: usize = 200_000;
+/// ten to forty nanoseconds, so that the worst evaluation holds its worker for a few milliseconds.
+pub(super) const STEPS: usize = 100_000;
 
 const BYTES_OF_A_STEP: usize = 64;
+
+/// What asking for memory costs.
+const STEPS_OF_A_TEXT: usize = 4;
 
 pub(super) struct Budget {
     left: Cell<usize>,
@@ -32,6 +35,11 @@ impl Budget {
                 Err(EvalError::Budget)
             }
         }
+    }
+
+    /// For a text or the like that is made, rather than read.
+    pub(super) fn spend_made(&self, bytes: usize) -> Result<(), EvalError> {
+        self.spend(STEPS_OF_A_TEXT + bytes / BYTES_OF_A_STEP)
     }
 
     pub(super) fn spend_bytes(&self, bytes: usize) -> Result<(), EvalError> {

@@ -65,9 +65,8 @@ impl<'a> List<'a> {
     }
 
     pub(super) fn contains(&self, value: &Value<'_>, budget: &Budget) -> Result<bool, EvalError> {
-        if let (Self::Texts(items), Value::Text(text)) = (self, value) {
-            budget.spend(items.len())?;
-            return Ok(items.iter().any(|item| item == text.as_str()));
+        if let Value::Text(text) = value {
+            return self.contains_text(text.as_str(), budget);
         }
         for item in self.items() {
             budget.spend(1)?;
@@ -76,6 +75,17 @@ impl<'a> List<'a> {
             }
         }
         Ok(false)
+    }
+
+    pub(super) fn contains_text(&self, text: &str, budget: &Budget) -> Result<bool, EvalError> {
+        budget.spend(self.len())?;
+        let is_text = |value: &Value<'_>| matches!(value, Value::Text(item) if item.as_str() == text);
+        Ok(match self {
+            Self::Texts(items) => items.iter().any(|item| item == text),
+            Self::Json(items) => items.iter().any(|item| item.as_str() == Some(text)),
+            Self::Values(items) => items.iter().any(is_text),
+            Self::Owned(items) => items.iter().any(is_text),
+        })
     }
 
     pub(super) fn equals(&self, other: &List<'_>, budget: &Budget) -> Result<bool, EvalError> {

@@ -27,11 +27,12 @@ pub(super) type Outcome<'a> = Result<Value<'a>, EvalError>;
 
 type Frames<'f, 'a> = Option<&'f Frame<'f, 'a>>;
 
+// What is rare is kept out of line: the frame of `eval` is on the stack once a node.
 impl<'a> Machine<'_, 'a> {
     pub(super) fn eval(&self, op: &'a Op, frames: Frames<'_, 'a>) -> Outcome<'a> {
         match op {
             Op::Constant(value) => Ok(value.borrow()),
-            Op::Attribute(attribute) => self.attribute(*attribute),
+            Op::Attribute(attribute) => Ok(self.attribute(*attribute)),
             Op::Header(name) => header(self.scope.request.headers, name, &self.budget)?.ok_or(EvalError::NoSuchKey),
             Op::Select { of, member } => self.select(self.eval(of, frames)?, member),
             Op::Index(operands) => self.index(self.eval(&operands[0], frames)?, &self.eval(&operands[1], frames)?),
@@ -39,7 +40,7 @@ impl<'a> Machine<'_, 'a> {
                 let chosen = if self.test(&operands[0], frames)? { &operands[1] } else { &operands[2] };
                 self.eval(chosen, frames)
             }
-            Op::Variable(depth) => variable(*depth, frames).ok_or(EvalError::Type),
+            Op::Variable(depth) => variable(*depth, frames).cloned().ok_or(EvalError::Type),
             Op::List(items) => self.list(items, frames),
             Op::Map(entries) => self.map(entries, frames),
             Op::Calendar { part, of, zone } => calendar::part(*part, &self.eval(of, frames)?, *zone),
@@ -47,7 +48,7 @@ impl<'a> Machine<'_, 'a> {
                 self.unary(*function, self.eval(operand, frames)?)
             }
             Op::Binary(function, operands) => {
-                self.binary(*function, self.eval(&operands[0], frames)?, &self.eval(&operands[1], frames)?)
+                self.binary(*function, &self.eval(&operands[0], frames)?, &self.eval(&operands[1], frames)?)
             }
             Op::Ternary(function, operands) => {
                 let [text, first, second] = &**operands;
@@ -75,6 +76,9 @@ impl<'a> Machine<'_, 'a> {
             Op::And(operands) => self.decide(operands, false, frames),
             Op::Or(operands) => self.decide(operands, true, frames),
             Op::Unary(Function::Not, operand) => Ok(!self.test(operand, frames)?),
+            Op::Binary(function, operands) if let Some(decided) = self.compare_texts(*function, operands, frames) => {
+                decided
+            }
             Op::HasHeader(name) => Ok(self.scope.request.headers.contains_key(name)),
             Op::Has { of, member } => match self.eval(of, frames)? {
                 Value::Map(map) => map.contains(&Value::text(member), &self.budget),
@@ -107,33 +111,102 @@ impl<'a> Machine<'_, 'a> {
         left.and(right)
     }
 
-    fn attribute(&self, attribute: Attribute) -> Outcome<'a> {
-        let Scope { request, caller, route, now } = *self.scope;
-        Ok(match attribute {
-            Attribute::RequestMethod => Value::text(request.method.as_str()),
-            Attribute::RequestPath => Value::text(request.path),
+    /// What most conditions are, without making values of their operands: texts that are there, compared. `None` if it
+    /// is something else.
+    fn compare_texts(
+        &self,
+        function: Function,
+        [left, right]: &'a [Op; 2],
+        frames: Frames<'_, 'a>,
+    ) -> Option<Result<bool, EvalError>> {
+        let text = self.text(left, frames)?;
+        if function == Function::In {
+            return match right {
+                Op::Constant(Value::List(list)) => Some(list.contains_text(text, &self.budget)),
+                Op::Attribute(Attribute::CallerScopes) => {
+                    Some(List::Texts(&self.scope.caller.scopes).contains_text(text, &self.budget))
+                }
+                Op::Attribute(Attribute::CallerGroups) => {
+                    Some(List::Texts(&self.scope.caller.groups).contains_text(text, &self.budget))
+                }
+                _ => None,
+            };
+        }
+        let part = self.text(right, frames)?;
+        let holds = match function {
+            Function::Equal => text == part,
+            Function::NotEqual => text != part,
+            Function::StartsWith => text.starts_with(part),
+            Function::EndsWith => text.ends_with(part),
+            Function::Contains => text.contains(part),
+            _ => return None,
+        };
+        Some(self.budget.spend_bytes(text.len()).map(|()| holds))
+    }
+
+    /// The text that `op` is, if it is one that lies in the program, the request or the caller.
+    fn text(&self, op: &'a Op, frames: Frames<'_, 'a>) -> Option<&'a str> {
+        match op {
+            Op::Constant(Value::Text(text)) => Some(text.as_str()),
+            Op::Attribute(attribute) => self.text_of(*attribute),
+            Op::Header(name) => {
+                let mut values = self.scope.request.headers.get_all(name).into_iter();
+                let value = values.next().filter(|_| values.next().is_none())?;
+                std::str::from_utf8(value.as_bytes()).ok()
+            }
+            Op::Select { of, member } if let Op::Attribute(Attribute::CallerClaims) = **of => {
+                self.scope.caller.claims.get(&**member)?.as_str()
+            }
+            Op::Variable(depth) => match variable(*depth, frames)? {
+                Value::Text(Text::Borrowed(text)) => Some(text),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn text_of(&self, attribute: Attribute) -> Option<&'a str> {
+        let Scope { request, caller, route, .. } = *self.scope;
+        Some(match attribute {
+            Attribute::RequestMethod => request.method.as_str(),
+            Attribute::RequestPath => request.path,
+            Attribute::RequestHost => request.host,
+            Attribute::RequestScheme => request.scheme.as_str(),
+            Attribute::RequestId => request.id,
+            Attribute::CallerId => &caller.id,
+            Attribute::CallerMethod => caller.method,
+            Attribute::CallerIssuer => &caller.issuer,
+            Attribute::CallerPlan => &caller.plan,
+            Attribute::RouteNamespace => &route.namespace,
+            Attribute::RouteName => &route.route,
+            Attribute::RouteRule => &route.rule,
+            Attribute::RequestQuery
+            | Attribute::RequestHeaders
+            | Attribute::SourceAddress
+            | Attribute::SourcePort
+            | Attribute::CallerScopes
+            | Attribute::CallerGroups
+            | Attribute::CallerClaims
+            | Attribute::Now => return None,
+        })
+    }
+
+    fn attribute(&self, attribute: Attribute) -> Value<'a> {
+        let Scope { request, caller, now, .. } = *self.scope;
+        match attribute {
             Attribute::RequestQuery => Value::Map(Map::Query(request.query)),
             Attribute::RequestHeaders => Value::Map(Map::Headers(request.headers)),
-            Attribute::RequestHost => Value::text(request.host),
-            Attribute::RequestScheme => Value::text(request.scheme.as_str()),
-            Attribute::RequestId => Value::text(request.id),
             Attribute::SourceAddress => Value::Text(Text::print(request.source.ip().to_canonical())),
             Attribute::SourcePort => Value::Int(request.source.port().into()),
-            Attribute::CallerId => Value::text(&caller.id),
-            Attribute::CallerMethod => Value::text(caller.method),
-            Attribute::CallerIssuer => Value::text(&caller.issuer),
             Attribute::CallerScopes => Value::List(List::Texts(&caller.scopes)),
             Attribute::CallerGroups => Value::List(List::Texts(&caller.groups)),
             Attribute::CallerClaims => match &caller.claims {
                 serde_json::Value::Null => Value::Map(Map::Values(&[])),
                 claims => Value::json(claims),
             },
-            Attribute::CallerPlan => Value::text(&caller.plan),
-            Attribute::RouteNamespace => Value::text(&route.namespace),
-            Attribute::RouteName => Value::text(&route.route),
-            Attribute::RouteRule => Value::text(&route.rule),
             Attribute::Now => Value::Timestamp(timestamp(now)),
-        })
+            text => self.text_of(text).map_or(Value::Null, Value::text),
+        }
     }
 
     fn select(&self, of: Value<'a>, member: &str) -> Outcome<'a> {
@@ -161,12 +234,14 @@ impl<'a> Machine<'_, 'a> {
         Ok(address.to_canonical())
     }
 
+    #[inline(never)]
     fn list(&self, items: &'a [Op], frames: Frames<'_, 'a>) -> Outcome<'a> {
         self.budget.spend(items.len())?;
         let values: Result<Vec<_>, _> = items.iter().map(|item| self.eval(item, frames)).collect();
         Ok(Value::List(List::Owned(values?.into())))
     }
 
+    #[inline(never)]
     fn map(&self, entries: &'a [(Op, Op)], frames: Frames<'_, 'a>) -> Outcome<'a> {
         let mut values: Vec<(Value<'a>, Value<'a>)> = Vec::with_capacity(entries.len());
         for (key, value) in entries {
@@ -187,6 +262,7 @@ impl<'a> Machine<'_, 'a> {
     }
 
     /// `all`, `exists` and `exists_one`. As with `&&` and `||`, a member that decides outdoes another's error.
+    #[inline(never)]
     fn quantify(
         &self,
         kind: Comprehension,
@@ -216,6 +292,7 @@ impl<'a> Machine<'_, 'a> {
     }
 
     /// `filter` and `map`.
+    #[inline(never)]
     fn collect(
         &self,
         kind: Comprehension,
@@ -237,6 +314,7 @@ impl<'a> Machine<'_, 'a> {
         Ok(Value::List(List::Owned(collected.into())))
     }
 
+    #[inline(never)]
     fn map_if(
         &self,
         over: &'a Op,
@@ -271,12 +349,12 @@ impl<'f, 'a> Frame<'f, 'a> {
     }
 }
 
-fn variable<'a>(depth: usize, frames: Frames<'_, 'a>) -> Option<Value<'a>> {
+fn variable<'f, 'a>(depth: usize, frames: Frames<'f, 'a>) -> Option<&'f Value<'a>> {
     let mut frame = frames?;
     while frame.depth > depth {
         frame = frame.outer?;
     }
-    Some(frame.value.clone())
+    Some(&frame.value)
 }
 
 fn is_test(kind: Comprehension) -> bool {

@@ -12,6 +12,7 @@ use super::value::{Text, Value};
 use super::{EvalError, arithmetic, calendar, convert};
 
 impl<'a> Machine<'_, 'a> {
+    #[inline(never)]
     pub(super) fn unary(&self, function: Function, operand: Value<'a>) -> Outcome<'a> {
         match function {
             Function::Negate => arithmetic::negate(&operand),
@@ -30,35 +31,37 @@ impl<'a> Machine<'_, 'a> {
         }
     }
 
-    pub(super) fn binary(&self, function: Function, left: Value<'a>, right: &Value<'a>) -> Outcome<'a> {
+    #[inline(never)]
+    pub(super) fn binary(&self, function: Function, left: &Value<'a>, right: &Value<'a>) -> Outcome<'a> {
         match function {
             Function::Equal => left.equals(right, &self.budget).map(Value::Bool),
             Function::NotEqual => left.equals(right, &self.budget).map(|equal| Value::Bool(!equal)),
-            Function::Less => ordered(&left, right, Ordering::is_lt),
-            Function::LessOrEqual => ordered(&left, right, Ordering::is_le),
-            Function::Greater => ordered(&left, right, Ordering::is_gt),
-            Function::GreaterOrEqual => ordered(&left, right, Ordering::is_ge),
-            Function::Add => match (&left, right) {
+            Function::Less => ordered(left, right, Ordering::is_lt),
+            Function::LessOrEqual => ordered(left, right, Ordering::is_le),
+            Function::Greater => ordered(left, right, Ordering::is_gt),
+            Function::GreaterOrEqual => ordered(left, right, Ordering::is_ge),
+            Function::Add => match (left, right) {
                 (Value::Text(left), Value::Text(right)) => self.concatenate(left.as_str(), right.as_str()),
                 (Value::List(left), Value::List(right)) => self.append(left, right),
-                _ => arithmetic::binary(function, &left, right, &self.budget),
+                _ => arithmetic::binary(function, left, right, &self.budget),
             },
-            Function::In => self.is_in(&left, right).map(Value::Bool),
-            Function::StartsWith => self.texts(&left, right, |text, part| text.starts_with(part)),
-            Function::EndsWith => self.texts(&left, right, |text, part| text.ends_with(part)),
-            Function::Contains => self.texts(&left, right, |text, part| text.contains(part)),
-            Function::IndexOf => self.index_of(&left, right),
+            Function::In => self.is_in(left, right).map(Value::Bool),
+            Function::StartsWith => self.texts(left, right, |text, part| text.starts_with(part)),
+            Function::EndsWith => self.texts(left, right, |text, part| text.ends_with(part)),
+            Function::Contains => self.texts(left, right, |text, part| text.contains(part)),
+            Function::IndexOf => self.index_of(left, right),
             Function::Split => self.split(left.as_text()?, right.as_text()?.as_str()),
-            Function::Join => self.join(&left, right.as_text()?.as_str()),
+            Function::Join => self.join(left, right.as_text()?.as_str()),
             Function::Substring => self.substring(left.as_text()?, right, None),
             part if is_calendar(part) => {
                 let zone = Zone::parse(right.as_text()?.as_str()).ok_or(EvalError::TimeZone)?;
-                calendar::part(part, &left, zone)
+                calendar::part(part, left, zone)
             }
-            _ => arithmetic::binary(function, &left, right, &self.budget),
+            _ => arithmetic::binary(function, left, right, &self.budget),
         }
     }
 
+    #[inline(never)]
     pub(super) fn ternary(&self, function: Function, [text, first, second]: &[Value<'a>; 3]) -> Outcome<'a> {
         match function {
             Function::Substring => self.substring(text.as_text()?, first, Some(second)),
@@ -97,7 +100,7 @@ impl<'a> Machine<'_, 'a> {
 
     fn cased(&self, text: &Value<'a>, is_other: impl Fn(&u8) -> bool, change: impl Fn(&str) -> String) -> Outcome<'a> {
         let text = text.as_text()?;
-        self.budget.spend_bytes(text.as_str().len())?;
+        self.budget.spend_made(text.as_str().len())?;
         if text.as_str().as_bytes().iter().any(is_other) {
             return Ok(Value::Text(change(text.as_str()).into()));
         }
@@ -105,7 +108,7 @@ impl<'a> Machine<'_, 'a> {
     }
 
     fn concatenate(&self, left: &str, right: &str) -> Outcome<'a> {
-        self.budget.spend_bytes(left.len() + right.len())?;
+        self.budget.spend_made(left.len() + right.len())?;
         Ok(Value::Text([left, right].concat().into()))
     }
 
@@ -167,7 +170,7 @@ impl<'a> Machine<'_, 'a> {
         self.budget.spend_bytes(text.len())?;
         // Counted first: a short text in place of every letter of a long one can be large.
         let grown = text.matches(from).count().saturating_mul(to.len());
-        self.budget.spend_bytes(grown)?;
+        self.budget.spend_made(grown)?;
         Ok(Value::Text(text.replace(from, to).into()))
     }
 

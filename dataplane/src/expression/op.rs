@@ -103,8 +103,10 @@ impl Lowering {
                 Some(name) => Op::HasHeader(name),
                 None => Op::Has { of: self.boxed(of, below)?, member: member.as_str().into() },
             },
-            Node::Index { of, index } => match text(index).and_then(|name| header_name(of, name)) {
-                Some(name) => Op::Header(name),
+            // To a constant text `[]` is what `.` is.
+            Node::Index { of, index } => match text(index) {
+                Some(name) if let Some(name) = header_name(of, name) => Op::Header(name),
+                Some(name) => Op::Select { of: self.boxed(of, below)?, member: name.into() },
                 None => Op::Index(self.two(of, index, below)?),
             },
             Node::And(left, right) => Op::And(self.two(left, right, below)?),

@@ -46,11 +46,11 @@ pub(super) enum Text<'a> {
     Owned(Arc<str>),
 }
 
-/// A text in place. The longest is an IPv6 address that ends in an IPv4 one (45 letters).
+/// A text in place. The longest is an IPv6 address (39 letters).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Short {
     length: u8,
-    letters: [u8; 45],
+    letters: [u8; 39],
 }
 
 impl<'a> Value<'a> {
@@ -183,7 +183,7 @@ impl<'a> Text<'a> {
 
     /// What `value` prints; in place if it is short.
     pub(super) fn print(value: impl fmt::Display) -> Self {
-        let mut short = Short { length: 0, letters: [0; 45] };
+        let mut short = Short { length: 0, letters: [0; 39] };
         match write!(short, "{value}") {
             Ok(()) => Self::Short(short),
             Err(fmt::Error) => Self::Owned(value.to_string().into()),

@@ -114,7 +114,11 @@ impl Chooser<'_> {
         let Some(depth) = depth.checked_sub(1) else { return self.one(NUMBERS).into() };
         match self.below(10) {
             0..=2 => self.one(NUMBERS).into(),
-            3 => format!("({} {} {})", self.number(depth), self.one(&["+", "-", "*", "/", "%"]), self.number(depth)),
+            3 => match self.below(2) {
+                0 => format!("({} {} {})", self.number(depth), self.one(&["+", "-"]), self.number(depth)),
+                // Of ints: nothing infinite, hence no NaN.
+                _ => format!("({} {} {})", self.one(INTS), self.one(&["*", "/", "%"]), self.one(INTS)),
+            },
             4 => format!("size({})", self.text(depth)),
             5 => format!("size({})", self.list(depth)),
             6 => format!("{}({})", self.one(&["int", "uint"]), self.any(depth)),
@@ -179,6 +183,7 @@ const TEXTS: &[&str] = &[
 ];
 const NUMBERS: &[&str] =
     &["1", "0", "-1", "source.port", "9223372036854775807", "caller.claims.level", "2u", "2.5", "caller.claims.ratio"];
+const INTS: &[&str] = &["2", "0", "-1", "source.port", "-9223372036854775808", "size(request.path)"];
 const MAPS: &[&str] = &["request.headers", "request.query", "caller.claims", "caller.claims.org", "{'a': 1, 'b': 'x'}"];
 const LISTS: &[&str] = &["caller.scopes", "['a', 'b']", "[]", "[1, 2u, 2.5]", "caller.claims.roles", "caller.groups"];
 const DURATIONS: &[&str] = &["1h", "-0.5s", "1h30m", "2000h", "1ns"];

@@ -1,0 +1,94 @@
+//! The README and the book, held against the gateway: each YAML block is compiled, each link leads somewhere, and the
+//! quickstarts on a laptop are carried out as they stand there, command by command.
+
+#[path = "docs/page.rs"]
+mod page;
+#[path = "docs/quickstart.rs"]
+mod quickstart;
+#[path = "docs/yaml.rs"]
+mod yaml;
+
+use std::{fs, path::Path};
+
+use page::{Page, Sort, root};
+
+#[test]
+fn every_yaml_of_the_readme_and_the_book_says_what_it_claims() {
+    let mut wrong = Vec::new();
+    for page in Page::all() {
+        let mut world = yaml::World::of_the_book();
+        for block in &page.blocks {
+            let judged = match block.sort {
+                Sort::Yaml => world.add(&block.text),
+                Sort::Broken => world.refuse(&block.text),
+                Sort::HttpRoute => world.refuse_nothing_of(&yaml::migrated(&block.text)),
+                Sort::Values => yaml::are_values_of_the_chart(&block.text),
+                Sort::Json => {
+                    serde_json::from_str::<serde_json::Value>(&block.text).map(drop).map_err(|e| e.to_string())
+                }
+                Sort::Console | Sort::Text => Ok(()),
+                Sort::Unknown => Err("nobody checks a block of this sort".to_owned()),
+            };
+            wrong.extend(judged.err().map(|why| format!("{}, line {}: {why}", page.name, block.line)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_examples_have_no_errors() {
+    yaml::folder_is_sound(&root().join("examples/shop")).unwrap();
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let pages = Page::all();
+    let mut dead = Vec::new();
+    for page in &pages {
+        for link in page.links().filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let path = if file.is_empty() { page.path.clone() } else { page.path.with_file_name("").join(file) };
+            let target = path.canonicalize().ok();
+            let there = target.is_some_and(|target| {
+                anchor.is_empty() || Page::read(&target).anchors().any(|heading| heading == anchor)
+            });
+            if !there {
+                dead.push(format!("{}: {link}", page.name));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
+}
+
+#[test]
+fn every_page_is_in_the_table_of_contents() {
+    let summary = Page::read(&root().join("docs/src/SUMMARY.md"));
+    let listed: Vec<_> = summary.links().map(|link| root().join("docs/src").join(link)).collect();
+    for page in Page::all().iter().filter(|page| page.name.starts_with("docs/") && !page.name.ends_with("SUMMARY.md")) {
+        assert!(listed.contains(&page.path), "{} is not in docs/src/SUMMARY.md", page.name);
+    }
+}
+
+#[test]
+fn names_of_files_in_the_pages_of_how_it_works_are_there() {
+    let sources = ["dataplane/src", "dataplane/snapshot/src", "controller/src", ""];
+    for page in Page::all().iter().filter(|page| page.name.starts_with("docs/src/how/")) {
+        let text = fs::read_to_string(&page.path).unwrap();
+        for name in text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs") && !name.contains(' ')) {
+            let there = |folder: &&str| Path::new(&root()).join(folder).join(name).exists();
+            assert!(sources.iter().any(|folder| there(&folder)), "{}: {name} is not there", page.name);
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "until `ravelin standalone` serves"]
+async fn the_readme_is_carried_out() {
+    quickstart::carry_out(&Page::read(&root().join("README.md"))).await;
+}
+
+#[tokio::test]
+#[ignore = "until `ravelin standalone` serves"]
+async fn the_quickstart_on_a_laptop_is_carried_out() {
+    quickstart::carry_out(&Page::read(&root().join("docs/src/laptop.md"))).await;
+}

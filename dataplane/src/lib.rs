@@ -15,6 +15,7 @@ pub mod pipeline;
 pub mod policy;
 mod query;
 pub mod receiver;
+pub mod record;
 pub mod reject;
 pub mod request;
 pub mod server;

@@ -22,6 +22,7 @@ use ravelin_snapshot::{
 };
 
 use crate::{
+    metrics::Label,
     policy::{auth::AuthPolicy, limit::RateLimitPolicy},
     request::RequestView,
     upstream::Backend,
@@ -48,6 +49,8 @@ pub struct Table {
 
 /// A route object, ready to serve.
 struct CompiledRoute {
+    /// What its counts are under, from table to table.
+    label: Arc<Label>,
     said: Arc<Route>,
     rules: Vec<Arc<Rule>>,
     /// Each with the rule and the match that it is of.
@@ -109,13 +112,15 @@ impl Table {
     fn set_routes(&mut self, before: &Snapshot) -> Result<(), Refusal> {
         let snapshot = Arc::clone(&self.snapshot);
         for change in snapshot.routes.changes(&before.routes) {
-            if let Some(old) = self.routes.remove(change.key) {
+            let old = self.routes.remove(change.key);
+            if let Some(old) = &old {
                 for (pattern, path, candidate) in old.places() {
                     self.hosts.remove(pattern, path, candidate);
                 }
             }
             if let Some(said) = change.after {
-                let route = self.compile(change.key, said.value()).map_err(refusal("route", change.key))?;
+                let label = old.map_or_else(|| Label::new(change.key), |old| Arc::clone(&old.label));
+                let route = self.compile(change.key, said.value(), label).map_err(refusal("route", change.key))?;
                 for (pattern, path, candidate) in route.places() {
                     self.hosts.insert(pattern, path, candidate).map_err(refusal("route", change.key))?;
                 }
@@ -125,16 +130,16 @@ impl Table {
         Ok(())
     }
 
-    fn compile(&self, key: &ObjectKey, said: &Arc<Route>) -> Result<CompiledRoute, String> {
+    fn compile(&self, key: &ObjectKey, said: &Arc<Route>, label: Arc<Label>) -> Result<CompiledRoute, String> {
         let name = Arc::new(key.clone());
-        let rules = rule::compile(key, said, &self.auth, &self.limits, &self.backends)?;
+        let rules = rule::compile(key, said, &label, &self.auth, &self.limits, &self.backends)?;
         let mut candidates = Vec::new();
         for (at, rule) in rules.iter().enumerate() {
             for one in 0..said.rules[at].matches.len() {
                 candidates.push((at, one, Arc::new(Candidate::compile(&name, said, (at, one), rule)?)));
             }
         }
-        Ok(CompiledRoute { said: Arc::clone(said), rules, candidates })
+        Ok(CompiledRoute { label, said: Arc::clone(said), rules, candidates })
     }
 
     fn forget(&mut self, before: &Snapshot) {

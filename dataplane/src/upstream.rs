@@ -40,12 +40,14 @@ pub use self::{
     pool::Pools,
     upload::Upload,
 };
-use crate::reject::Reason;
+use crate::{metrics::Label, reject::Reason};
 
 /// A backend and what lives of it: turns, counts of requests and connections, waiting requests. Shared by all workers; it
 /// moves to the next table when its configuration is equal, and endpoint by endpoint otherwise.
 pub struct Backend {
     pub key: BackendKey,
+    /// What its counts are under, from table to table.
+    pub label: Arc<Label>,
     pub said: Part<backend::Backend>,
     members: Members,
 }
@@ -97,7 +99,8 @@ impl Backend {
         });
         let endpoints: Vec<_> = endpoints.collect();
         let rotation = Rotation::new(endpoints.iter().map(|(_, weight)| *weight));
-        Self { key: key.clone(), said: said.clone(), members: Members { endpoints, rotation } }
+        let label = before.map_or_else(|| Label::new(key), |before| Arc::clone(&before.label));
+        Self { key: key.clone(), label, said: said.clone(), members: Members { endpoints, rotation } }
     }
 
     /// For `/backends` and metrics.

@@ -11,6 +11,7 @@ use ravelin_snapshot::{
 use super::{Slot, Slots};
 use crate::{
     filter::{DirectResponse, HeaderEdits, Redirect, Rewrite},
+    metrics::Label,
     policy::{auth::AuthPolicy, limit::RateLimitPolicy},
     reject::Reason,
     request::RuleName,
@@ -20,6 +21,8 @@ use crate::{
 /// One rule of a route.
 pub struct Rule {
     pub name: RuleName,
+    /// Of the route.
+    pub label: Arc<Label>,
     pub auth: Guard,
     /// Every one must admit, outermost first.
     pub limits: Vec<Guard>,
@@ -86,13 +89,14 @@ pub struct Timeouts {
 pub(super) fn compile(
     key: &ObjectKey,
     route: &route::Route,
+    label: &Arc<Label>,
     auth: &Slots<PolicyKey, AuthPolicy>,
     limits: &Slots<PolicyKey, RateLimitPolicy>,
     backends: &Slots<BackendKey, Backend>,
 ) -> Result<Vec<Arc<Rule>>, String> {
     let names = Names { auth, limits, backends };
     let compile = |rule: &route::Rule| {
-        let compiled = names.rule(key, rule).map_err(|why| format!("rule {}: {why}", rule.name))?;
+        let compiled = names.rule(key, label, rule).map_err(|why| format!("rule {}: {why}", rule.name))?;
         Ok(Arc::new(compiled))
     };
     route.rules.iter().map(compile).collect()
@@ -106,12 +110,13 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn rule(&self, key: &ObjectKey, said: &route::Rule) -> Result<Rule, String> {
+    fn rule(&self, key: &ObjectKey, label: &Arc<Label>, said: &route::Rule) -> Result<Rule, String> {
         let name = RuleName { namespace: key.namespace.clone(), route: key.name.clone(), rule: said.name.clone() };
         let limits = said.limits.iter().map(|said| guard(said, self.limits));
         let route::Timeouts { request_ms, backend_request_ms, stream_idle_ms } = said.timeouts;
         Ok(Rule {
             name,
+            label: Arc::clone(label),
             auth: guard(&said.auth, self.auth)?,
             limits: limits.collect::<Result<_, _>>()?,
             request_headers: HeaderEdits::compile(&said.request_headers)?,

@@ -1,0 +1,168 @@
+//! What a scrape gets: API.md, "Metrics".
+
+use std::{collections::BTreeMap, time::Duration};
+
+use prometheus::{Encoder, TextEncoder};
+use ravelin_snapshot::auth::Mode;
+
+use super::{
+    Metrics, Totals,
+    cells::Series,
+    family::{Families, Row},
+    label::MAX_LABELS,
+    process,
+};
+use crate::table::Table;
+
+/// How the data plane stands at the moment of a scrape.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// Open client connections by listener.
+    pub connections: Vec<(&'static str, u64)>,
+    /// Since the table that is served was swapped in; `None`: nothing is served yet.
+    pub config_age: Option<Duration>,
+    /// What is served is the snapshot of the state folder: no controller has said anything yet.
+    pub from_disk: bool,
+    pub controller_connected: bool,
+    pub ready: bool,
+}
+
+/// The answer to a scrape, in Prometheus' text format.
+pub fn text(metrics: &Metrics, table: &Table, standing: &Standing) -> String {
+    let mut families = Families::default();
+    requests(&mut families, &metrics.totals());
+    policies(&mut families, table);
+    state(&mut families, metrics, table, standing);
+    process_basics(&mut families);
+    let mut text = Vec::new();
+    // Invariant: writing to memory does not fail, and no family is without rows.
+    TextEncoder::new().encode(&families.0, &mut text).expect("families that can be written (invariant)");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn requests(families: &mut Families, totals: &Totals) {
+    let rows = totals.requests.iter().map(|((route, series), count)| {
+        let Series { method, code, reason } = series;
+        let code = code.map_or("other".to_owned(), |code| code.as_str().to_owned());
+        let reason = reason.map_or("", |reason| reason.as_str());
+        let labels = vec![
+            ("route", route.clone()),
+            ("method", method.as_str().to_owned()),
+            ("code", code),
+            ("reason", reason.to_owned()),
+        ];
+        (labels, *count)
+    });
+    let help = "Requests that were answered; the reason is empty if Ravelin did not refuse or fail them.";
+    families.counter("ravelin_requests_total", help, rows);
+    let help = "From the head of a request to the end of its answer.";
+    let rows = totals.took.iter().map(|(route, took)| (vec![("route", route.clone())], took));
+    families.histogram("ravelin_request_duration_seconds", help, rows);
+    let help = "From the call of a backend to the head of its answer.";
+    let rows = totals.backends.iter().map(|(backend, took)| (vec![("backend", backend.clone())], took));
+    families.histogram("ravelin_backend_duration_seconds", help, rows);
+    let help = "Requests that Ravelin refused or failed.";
+    let errors = totals.errors().into_iter();
+    let rows = errors.map(|(reason, count)| (vec![("reason", reason.as_str().to_owned())], count));
+    families.counter("ravelin_errors_total", help, rows);
+}
+
+fn policies(families: &mut Families, table: &Table) {
+    let limits = table.limits().flat_map(|policy| {
+        let mode = mode(policy.mode).to_owned();
+        policy.limits.iter().map(move |limit| {
+            let labels = [policy.key.to_string(), limit.name().to_owned(), mode.clone()];
+            (labels, limit.refused.get())
+        })
+    });
+    let help = "Requests that a limit refused, or would have refused in the mode shadow.";
+    families.counter("ravelin_rate_limited_total", help, bounded(["policy", "limit", "mode"], limits));
+    let decisions = table.auth_policies().flat_map(|policy| {
+        let counts = &policy.decisions;
+        let each = [
+            ("allow", &counts.allow),
+            ("deny", &counts.deny),
+            ("shadow_deny", &counts.shadow_deny),
+            ("error", &counts.error),
+        ];
+        each.map(|(decision, count)| ([policy.key.to_string(), decision.to_owned()], count.get()))
+    });
+    let help = "Decisions of AuthPolicies; an error is a deny or shadow_deny too.";
+    families.counter("ravelin_auth_decisions_total", help, bounded(["policy", "decision"], decisions));
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::Shadow => "shadow",
+    }
+}
+
+/// As many rows as there may be routes, by name; those beyond are one row a combination of the labels after the first.
+fn bounded<const N: usize>(
+    names: [&'static str; N],
+    rows: impl Iterator<Item = ([String; N], u64)>,
+) -> impl Iterator<Item = Row<u64>> {
+    let all: BTreeMap<[String; N], u64> = rows.collect();
+    let mut kept = BTreeMap::new();
+    for (at, (mut labels, count)) in all.into_iter().enumerate() {
+        if at >= MAX_LABELS {
+            labels[..N - 1].fill("other".to_owned());
+        }
+        *kept.entry(labels).or_default() += count;
+    }
+    kept.into_iter().map(move |(labels, count)| (names.into_iter().zip(labels).collect(), count))
+}
+
+fn state(families: &mut Families, metrics: &Metrics, table: &Table, standing: &Standing) {
+    let one = |value: f64| [(vec![], value)];
+    let flag = |value: bool| one(f64::from(u8::from(value)));
+    let open =
+        standing.connections.iter().map(|(listener, open)| (vec![("listener", (*listener).to_owned())], *open as f64));
+    families.gauge("ravelin_active_connections", "Open client connections, tunnels included.", open);
+    families.gauge("ravelin_snapshot_revision", "The revision that is served.", one(table.revision.0 as f64));
+    let age = standing.config_age.into_iter().flat_map(|age| one(age.as_secs_f64()));
+    families.gauge("ravelin_config_age_seconds", "Since what is served was swapped in.", age);
+    let help = "1 if what is served is the snapshot on disk, for no controller has said anything since the start.";
+    families.gauge("ravelin_snapshot_from_disk", help, flag(standing.from_disk));
+    families.gauge(
+        "ravelin_controller_connected",
+        "1 if the controller is connected.",
+        flag(standing.controller_connected),
+    );
+    families.gauge("ravelin_ready", "1 if this replica may be sent requests.", flag(standing.ready));
+    let once = |value: u64| [(vec![], value)];
+    let help = "Snapshots that could not be served.";
+    families.counter("ravelin_snapshots_refused_total", help, once(metrics.refused_snapshots.get()));
+    let help = "Lines of the access log that were dropped because its sink was too slow.";
+    families.counter("ravelin_access_log_dropped_total", help, once(metrics.dropped_lines.get()));
+    let resent = table.backends().map(|backend| {
+        let resent = backend.endpoints().map(|endpoint| endpoint.counts().resent()).sum();
+        ([backend.key.to_string()], resent)
+    });
+    let help = "Requests that were sent again because a kept connection was found closed; endpoints that are gone are not in it.";
+    families.counter("ravelin_backend_resent_total", help, bounded(["backend"], resent));
+}
+
+fn process_basics(families: &mut Families) {
+    let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    families.gauge("ravelin_build_info", "The version that runs.", [(version, 1.0)]);
+    let row = |value: u64| (vec![], value as f64);
+    let memory = process::resident_memory().map(row);
+    families.gauge("process_resident_memory_bytes", "Resident memory.", memory);
+    families.gauge("process_open_fds", "Open file descriptors.", process::open_files().map(row));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_beyond_the_bound_are_summed_and_none_is_lost() {
+        let rows = (0..MAX_LABELS as u64 + 5).map(|at| ([format!("{at:06}"), "deny".to_owned()], at));
+        let rows: Vec<_> = bounded(["policy", "decision"], rows).collect();
+        assert_eq!(rows.len(), MAX_LABELS + 1);
+        let other = rows.iter().find(|(labels, _)| labels[0].1 == "other").unwrap();
+        assert_eq!((&other.0[1], other.1), (&("decision", "deny".to_owned()), 1000 + 1001 + 1002 + 1003 + 1004));
+    }
+}

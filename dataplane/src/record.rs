@@ -1,0 +1,211 @@
+//! What is noted of one request, from its head to the end of its answer: for metrics and the access log.
+//!
+//! The pipeline tells a [`Record`] what it finds out; the answer's body carries it on and closes it when the last piece is
+//! handed over, or when it is dropped before.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, header::USER_AGENT};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::{
+    access_log::{End, Feed, Line, Log},
+    body::{AnswerBody, BodyError},
+    metrics::{Counted, Metrics, Share, Verb},
+    reject::Reason,
+    table::Rule,
+    upstream::Backend,
+};
+
+/// Where one worker writes its records.
+pub struct Recorder {
+    share: Share,
+    feed: Option<Feed>,
+    /// Memory of lines that are written, for the next ones.
+    spare: RefCell<Vec<Vec<u8>>>,
+}
+
+/// Buffers that are kept, and of which size at most.
+const MAX_SPARE: usize = 64;
+const MAX_SPARE_BYTES: usize = 4096;
+
+impl Recorder {
+    /// `log` is `None` if it is off.
+    pub fn new(metrics: &Arc<Metrics>, log: Option<&Arc<Log>>) -> Rc<Self> {
+        Rc::new(Self { share: metrics.share(), feed: log.map(Log::feed), spare: RefCell::default() })
+    }
+
+    fn space(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(512))
+    }
+
+    fn keep(&self, space: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < MAX_SPARE && space.capacity() <= MAX_SPARE_BYTES {
+            spare.push(space);
+        }
+    }
+}
+
+/// One request.
+pub struct Record {
+    recorder: Rc<Recorder>,
+    line: Option<Line>,
+    begun: Instant,
+    counted: Counted,
+    /// Bytes of bodies.
+    received: Rc<Cell<u64>>,
+    sent: u64,
+}
+
+impl Record {
+    pub fn begin<B>(recorder: &Rc<Recorder>, now: Instant, clock: SystemTime, request: &Request<B>) -> Self {
+        let line = recorder.feed.as_ref().map(|_| {
+            let mut line = Line::begin(recorder.space(), clock, request.method(), request.version());
+            if let Some(agent) = request.headers().get(USER_AGENT) {
+                line.user_agent(agent.as_bytes());
+            }
+            line
+        });
+        let counted = Counted::new(Verb::of(request.method()));
+        Self { recorder: Rc::clone(recorder), line, begun: now, counted, received: Rc::default(), sent: 0 }
+    }
+
+    /// For whoever reads the request's body: what it adds there is the `bytesIn`.
+    pub fn received(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.received)
+    }
+
+    pub fn client(&mut self, address: SocketAddr) {
+        if let Some(line) = &mut self.line {
+            line.client(address);
+        }
+    }
+
+    pub fn target(&mut self, id: &str, host: &str, path: &str) {
+        if let Some(line) = &mut self.line {
+            line.target(id, host, path);
+        }
+    }
+
+    pub fn rule(&mut self, rule: &Rule) {
+        self.counted.set_route(&self.recorder.share, &rule.label);
+        if let Some(line) = &mut self.line {
+            line.rule(&rule.name);
+        }
+    }
+
+    /// Never a credential: the id that a policy found.
+    pub fn caller(&mut self, id: &str) {
+        if let Some(line) = &mut self.line {
+            line.caller(id);
+        }
+    }
+
+    /// The call that decided the answer, and how long it took until the head of the backend's answer, or its failure.
+    pub fn backend(&mut self, backend: &Backend, endpoint: Option<SocketAddr>, took: Duration) {
+        self.counted.set_backend(&self.recorder.share, &backend.label, took);
+        if let Some(line) = &mut self.line {
+            line.backend(backend.label.name(), took);
+            if let Some(address) = endpoint {
+                line.endpoint(address);
+            }
+        }
+    }
+
+    /// Closes over the answer. `reason` is why Ravelin refused or failed the request.
+    pub fn answer(mut self, answer: Response<AnswerBody>, reason: Option<Reason>) -> Response<Recorded> {
+        self.counted.code = answer.status();
+        self.counted.reason = reason;
+        answer.map(|body| {
+            let mut recorded = Recorded { body, record: Some(self) };
+            if recorded.body.is_end_stream() {
+                recorded.close(End::Complete, None);
+            }
+            recorded
+        })
+    }
+
+    fn close(mut self, end: End, broken: Option<Reason>) {
+        self.counted.took = self.begun.elapsed();
+        self.counted.reason = self.counted.reason.or(broken);
+        self.recorder.share.count(&self.counted);
+        if let (Some(mut line), Some(feed)) = (self.line.take(), &self.recorder.feed) {
+            line.answered(self.counted.code, self.counted.reason);
+            let line = line.finish(self.counted.took, (self.received.get(), self.sent), end);
+            feed.put(&line);
+            self.recorder.keep(line);
+        }
+    }
+}
+
+/// The body of an answer with the record of its request.
+pub struct Recorded {
+    body: AnswerBody,
+    /// `None` once it is closed.
+    record: Option<Record>,
+}
+
+impl Recorded {
+    fn close(&mut self, end: End, broken: Option<Reason>) {
+        if let Some(record) = self.record.take() {
+            record.close(end, broken);
+        }
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        self.close(End::ClientGone, None);
+    }
+}
+
+impl Body for Recorded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(record), Some(data)) = (&mut self.record, frame.data_ref()) {
+                    record.sent += data.len() as u64;
+                }
+                if self.body.is_end_stream() {
+                    self.close(End::Complete, None);
+                }
+            }
+            Some(Err(error)) => self.close(End::Broken, Some(error.reason())),
+            None => self.close(End::Complete, None),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl BodyError {
+    /// What the answer would have been if its head were not gone already.
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Backend(_) => Reason::BackendRefused,
+            Self::Idle => Reason::BackendTimeout,
+            Self::Deadline => Reason::RequestTimeout,
+        }
+    }
+}

@@ -201,10 +201,10 @@ impl Check<'_> {
         if schema.rules.is_empty() {
             return true;
         }
-        let value = rule::to_cel(value);
+        let seen = rule::to_cel(value);
         let mut hold = true;
         for rule in &schema.rules {
-            if !rule.holds(&value) {
+            if !rule.holds(&seen, value) {
                 hold = false;
                 self.flaw(place, rule.message.clone(), "change the fields that the message names");
             }

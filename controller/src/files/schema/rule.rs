@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
 };
 
 use cel::{Context, Env, Program, objects::Key};
@@ -19,8 +19,15 @@ pub(super) struct Rule {
     program: OnceLock<Option<Program>>,
     /// Calls Kubernetes' own `isCIDR`.
     asks_for_ranges: bool,
+    /// What came of the last values of a rule with a regular expression, which CEL makes anew for each of them. Files repeat
+    /// themselves: the same `10s` stands in ten thousand routes.
+    known: Option<Mutex<HashMap<String, bool>>>,
     pub(super) message: String,
 }
+
+/// Values that a rule remembers, and how long they may be.
+const MAX_KNOWN: usize = 1024;
+const MAX_KNOWN_BYTES: usize = 256;
 
 impl Rule {
     /// From an entry of `x-kubernetes-validations`. Rules on transitions (`oldSelf`) say nothing about a file.
@@ -30,12 +37,33 @@ impl Rule {
             return None;
         }
         let message = json["message"].as_str().map_or_else(|| format!("must satisfy `{text}`"), str::to_owned);
+        let known = text.contains("matches(").then(Mutex::default);
         let (text, program) = (text.to_owned(), OnceLock::new());
-        Some(Self { asks_for_ranges: text.contains("isCIDR("), text, program, message })
+        Some(Self { asks_for_ranges: text.contains("isCIDR("), text, program, known, message })
+    }
+
+    /// `value` is `json` as CEL sees it.
+    pub(super) fn holds(&self, value: &cel::Value, json: &Value) -> bool {
+        let Some(known) = &self.known else { return self.evaluate(value) };
+        let text = json.to_string();
+        if text.len() > MAX_KNOWN_BYTES {
+            return self.evaluate(value);
+        }
+        // A panic leaves a map that is whole.
+        if let Some(holds) = known.lock().unwrap_or_else(PoisonError::into_inner).get(&text) {
+            return *holds;
+        }
+        let holds = self.evaluate(value);
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(text, holds);
+        holds
     }
 
     /// An error counts as a refusal, as in an API server.
-    pub(super) fn holds(&self, value: &cel::Value) -> bool {
+    fn evaluate(&self, value: &cel::Value) -> bool {
         let Some(program) = self.program.get_or_init(|| Program::compile(&self.text).ok()) else { return false };
         let mut context = Context::with_env(Arc::clone(&STANDARD));
         context.add_variable_from_value("self", value.clone());

@@ -9,8 +9,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use ravelin_controller::{
-    compile::{HostnameOwnership, Options, compile},
-    digest,
+    compile::{HostnameOwnership, Options, compile, digest},
     files::{Once, read_once},
     object::ObjectRef,
     verdict::{Finding, Severity},
@@ -55,7 +54,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         .verdicts
         .iter()
         .flat_map(|(object, verdict)| verdict.findings.iter().map(move |finding| (object.clone(), finding.clone())));
-    let report = Report { digest: digest::of_table(&compiled.snapshot), findings: gather(&once, verdicts) };
+    let report = Report { digest: digest(&compiled).to_string(), findings: gather(&once, verdicts) };
     let mut out = io::stdout().lock();
     match args.output {
         Output::Json => writeln!(out, "{}", serde_json::to_string(&report)?)?,

@@ -1,5 +1,7 @@
 //! `ravelin check` as others run it: a process, its output, its exit code.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     io::Write,

@@ -17,4 +17,3 @@ pub use finding::FileFinding;
 pub use follow::{FollowError, follow};
 pub use once::{Once, Positions, STANDARD_INPUT, read_once, read_text_once};
 pub use yaml::Place;
-#[cfg(test)]

@@ -6,7 +6,6 @@
 //! snapshot to the data plane and keeps what was said about the objects, for statuses and the admin interface.
 
 pub mod compile;
-pub mod digest;
 pub mod expression;
 pub mod files;
 pub mod leader;

@@ -53,7 +53,7 @@ pub(super) struct NewArgs {
 pub(super) fn run(args: &NewArgs) -> anyhow::Result<()> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
-    let key = format!("rvl_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random));
+    let key = format!("rk_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random));
     let manifest = manifest(args, &key, Timestamp::now())?;
     let mut out = io::stdout().lock();
     match args.output {
@@ -123,7 +123,7 @@ fn end(when: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
         _ => return Err(wrong()),
     };
     let number: i32 = number.parse().map_err(|_| wrong())?;
-    let length = hours_or_minutes.checked_mul(number).filter(|length| length.is_positive()).ok_or_else(wrong)?;
+    let length = hours_or_minutes.checked_mul(number).filter(SignedDuration::is_positive).ok_or_else(wrong)?;
     let end = now.checked_add(length).map_err(|_| wrong())?;
     end.round(Unit::Second).map_err(|_| wrong())
 }

@@ -241,3 +241,42 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The form on the wire; who changes it raises [`crate::FORM`].
+    #[test]
+    fn the_form_is_pinned() {
+        let tier = Node::Index {
+            of: Box::new(Node::Attribute(Attribute::RequestHeaders)),
+            index: Box::new(Node::String("x-tier".into())),
+        };
+        let loops = Node::Comprehension {
+            kind: Comprehension::ExistsOne,
+            over: Box::new(Node::List(vec![Node::Int(-1), Node::Uint(u64::MAX), Node::Double(0.5), Node::Null])),
+            body: Box::new(Node::Call { function: Function::LessOrEqual, arguments: vec![Node::Variable(0), tier] }),
+        };
+        let times =
+            Node::Map(vec![(Node::Timestamp(-1, 5), Node::Duration(1)), (Node::Bytes(vec![1]), Node::Bool(true))]);
+        let node = Node::And(Box::new(loops), Box::new(times));
+        let expected = json!({"source": "text", "node": {"and": [
+            {"comprehension": {
+                "kind": "existsOne",
+                "over": {"list": [{"int": -1}, {"uint": u64::MAX}, {"double": 0.5}, "null"]},
+                "body": {"call": {"function": "lessOrEqual", "arguments": [
+                    {"variable": 0},
+                    {"index": {"of": {"attribute": "requestHeaders"}, "index": {"string": "x-tier"}}},
+                ]}},
+            }},
+            {"map": [[{"timestamp": [-1, 5]}, {"duration": 1}], [{"bytes": [1]}, {"bool": true}]]},
+        ]}});
+        let expression = Expression { source: "text".into(), node };
+        assert_eq!(serde_json::to_value(&expression).unwrap(), expected);
+        assert_eq!(serde_json::from_value::<Expression>(expected).unwrap(), expression);
+        assert_eq!(expression.node.depth(), 5);
+    }
+}

@@ -24,6 +24,8 @@ pub enum AnswerBody {
 pub enum BodyError {
     #[error("the backend broke off: {0}")]
     Backend(#[from] hyper::Error),
+    #[error("the backend broke off: {0}")]
+    BackendStream(#[from] h2::Error),
     #[error("the stream was silent for too long")]
     Idle,
     #[error("the request took too long")]

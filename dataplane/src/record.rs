@@ -203,7 +203,7 @@ impl BodyError {
     /// What the answer would have been if its head were not gone already.
     fn reason(&self) -> Reason {
         match self {
-            Self::Backend(_) => Reason::BackendRefused,
+            Self::Backend(_) | Self::BackendStream(_) => Reason::BackendRefused,
             Self::Idle => Reason::BackendTimeout,
             Self::Deadline => Reason::RequestTimeout,
         }

@@ -4,9 +4,11 @@
 //! and then with the answer's body, and only then is it put back into its worker's pool.
 
 mod answer;
+mod attempt;
 pub mod balance;
 mod endpoint;
 mod http1;
+mod http2;
 mod place;
 mod pool;
 mod socket;
@@ -19,26 +21,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response, StatusCode, header::UPGRADE};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use http::{Request, Response, header::UPGRADE};
+use hyper::upgrade::OnUpgrade;
 use ravelin_snapshot::{
     Part,
-    backend::{self, Address, Algorithm, BackendKey},
+    backend::{self, Address, Algorithm, BackendKey, Protocol},
 };
 
-use self::{
-    answer::Begun,
-    balance::{Rotation, better_of_two},
-    http1::{Broken, Connection, Why},
-    place::{Flight, Overloaded, Patience, Place},
-    pool::Lease,
-    timer::{Expired, Timer},
-};
 pub use self::{
     answer::UpstreamBody,
     endpoint::{Counts, Endpoint},
     pool::Pools,
     upload::Upload,
+};
+use self::{
+    attempt::Attempt,
+    balance::{Rotation, better_of_two},
+    place::Overloaded,
+    timer::{Expired, Timer},
 };
 use crate::{metrics::Label, reject::Reason};
 
@@ -150,103 +150,20 @@ async fn exchange(
     call: Call<'_>,
     upgrade: Option<&OnUpgrade>,
 ) -> Result<Response<UpstreamBody>, Failure> {
-    let Some(endpoint) = call.backend.choose(call.algorithm, pools) else {
-        return Err(Failure::new(Reason::NoEndpoints, Some(call.request)));
+    let Call { backend, algorithm, request, deadline, attempt_timeout, stream_idle } = call;
+    let Some(endpoint) = backend.choose(algorithm, pools) else {
+        return Err(Failure::new(Reason::NoEndpoints, Some(request)));
     };
-    let mut timer = Timer::new(call.deadline);
-    timer.start(call.attempt_timeout, Expired::Attempt);
-    let mut patience = Patience::default();
-    let mut attempt = Attempt { pools, endpoint, bounds: &call.backend.said.connections, timer };
-    let flight = match attempt.begin(&mut patience).await {
+    let mut timer = Timer::new(deadline);
+    timer.start(attempt_timeout, Expired::Attempt);
+    let mut attempt = Attempt::new(pools, endpoint, &backend.said.connections, timer, stream_idle);
+    let flight = match attempt.begin().await {
         Ok(flight) => flight,
-        Err(reason) => return Err(Failure::new(reason, Some(call.request))),
+        Err(reason) => return Err(Failure::new(reason, Some(request))),
     };
-    let mut request = call.request;
-    let mut place = None;
-    loop {
-        let mut connection = match attempt.connection(place.take(), &mut patience).await {
-            Ok(connection) => connection,
-            Err(reason) => return Err(Failure::new(reason, Some(request))),
-        };
-        let reused = connection.used;
-        let upload = request.body().share();
-        match connection.exchange(request, upgrade.is_some(), &mut attempt.timer).await {
-            Ok(answer) => {
-                let (timer, stream_idle) = (attempt.timer, call.stream_idle);
-                return match upgrade {
-                    Some(client) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                        tunnel(pools, client, *connection, answer, flight, stream_idle)
-                    }
-                    _ => Ok(answer.map(|body| {
-                        UpstreamBody::new(Begun { body, connection, upload, timer, stream_idle, flight }, pools)
-                    })),
-                };
-            }
-            // Once only: the next one is fresh.
-            Err(Broken { why: Why::Closed, again: Some(again) }) if reused => {
-                endpoint.counts.count_resent();
-                (request, place) = (again, Some(connection.into_place()));
-            }
-            Err(Broken { why, again }) => {
-                let reason = match why {
-                    Why::Expired(expired) => expired.into(),
-                    Why::Closed | Why::Garbage => Reason::BackendRefused,
-                };
-                return Err(Failure::new(reason, again));
-            }
-        }
-    }
-}
-
-fn tunnel(
-    pools: &Pools,
-    client: &OnUpgrade,
-    connection: Connection,
-    answer: Response<Incoming>,
-    flight: Flight,
-    idle: Option<Duration>,
-) -> Result<Response<UpstreamBody>, Failure> {
-    let refused = Failure::new(Reason::BackendRefused, None);
-    let (socket, ahead, place) = connection.into_tunnel().ok_or(refused)?;
-    pools.tunnels().dig(client.clone(), tunnel::Backend { socket, ahead, place, flight }, idle);
-    Ok(answer.map(UpstreamBody::none))
-}
-
-/// One request at one endpoint.
-struct Attempt<'a> {
-    pools: &'a Pools,
-    endpoint: &'a Arc<Endpoint>,
-    bounds: &'a backend::Connections,
-    timer: Timer,
-}
-
-impl Attempt<'_> {
-    async fn begin(&mut self, patience: &mut Patience) -> Result<Flight, Reason> {
-        let (counts, max) = (&self.endpoint.counts, self.bounds.max_requests);
-        let flight = match Flight::begin(counts, max) {
-            Some(flight) => flight,
-            None => self.timer.limit(patience.wait(counts, self.bounds, Flight::wait(counts, max))).await??,
-        };
-        counts.count_request();
-        Ok(flight)
-    }
-
-    /// An idle connection if there is one; a fresh one if there is a `place` for it already.
-    async fn connection(&mut self, place: Option<Place>, patience: &mut Patience) -> Result<Box<Connection>, Reason> {
-        let lease = match place {
-            Some(place) => Lease::New(place),
-            None => self.timer.limit(self.pools.lease(self.endpoint, self.bounds, patience)).await??,
-        };
-        *patience = Patience::default(); // it waits no longer
-        let place = match lease {
-            Lease::Kept(connection) => return Ok(connection),
-            Lease::New(place) => place,
-        };
-        let limit = Duration::from_millis(self.bounds.connect_timeout_ms);
-        let connecting = tokio::time::timeout(limit, http1::connect(self.endpoint.address));
-        let connected = self.timer.limit(connecting).await?.map_err(|_| Reason::BackendTimeout)?;
-        let stream = connected.map_err(|_| Reason::BackendRefused)?;
-        Connection::over(stream, self.endpoint, place).await.map_err(|_| Reason::BackendRefused)
+    match backend.said.protocol {
+        Protocol::Http1 => attempt.http1(request, flight, upgrade).await,
+        Protocol::H2c => attempt.http2(request, flight).await,
     }
 }
 

@@ -15,24 +15,30 @@ use tokio::task::JoinHandle;
 
 use super::{
     http1::Connection,
+    http2,
     place::Flight,
-    pool::Pools,
+    pool::{Pools, Stream},
     timer::{Expired, Timer},
     upload::Upload,
 };
 use crate::body::BodyError;
 
-/// The body of a backend's answer, and the connection that it comes over. Dropping it before its end closes the connection.
+/// The body of a backend's answer, and the connection that it comes over. Dropping it before its end closes the connection,
+/// or resets the stream.
 pub struct UpstreamBody {
-    body: Incoming,
-    way: Way,
+    source: Source,
     timer: Timer,
     silence: Option<Silence>,
     _flight: Option<Flight>,
 }
 
-/// What moves the bytes.
-enum Way {
+pub(super) enum Source {
+    Http1 { body: Incoming, way: Way },
+    Http2 { body: http2::Answer, _upload: Option<Task>, _stream: Stream },
+}
+
+/// What moves the bytes of HTTP/1.1.
+pub(super) enum Way {
     /// All has come: the connection is back in its pool already, or closed.
     Over,
     /// The connection, polled with the body, and where it goes afterwards.
@@ -42,7 +48,7 @@ enum Way {
     Own { _task: Task },
 }
 
-struct Task(JoinHandle<()>);
+pub(super) struct Task(JoinHandle<()>);
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -72,52 +78,80 @@ impl Silence {
 
 /// What an exchange leaves behind when the head of its answer has come.
 pub(super) struct Begun {
-    pub(super) body: Incoming,
-    pub(super) connection: Box<Connection>,
+    pub(super) pools: Pools,
     pub(super) upload: Upload,
     pub(super) timer: Timer,
     pub(super) stream_idle: Option<Duration>,
     pub(super) flight: Flight,
 }
 
-impl UpstreamBody {
-    pub(super) fn new(begun: Begun, pools: &Pools) -> Self {
-        let Begun { body, mut connection, upload, mut timer, stream_idle, flight } = begun;
+impl Source {
+    pub(super) fn http1(body: Incoming, mut connection: Box<Connection>, begun: &Begun) -> Self {
         let way = if connection.is_idle() {
-            pools.put(connection);
+            begun.pools.put(connection);
             Way::Over
-        } else if upload.ended() {
-            Way::Driven { connection, pools: pools.clone() }
+        } else if begun.upload.ended() {
+            Way::Driven { connection, pools: begun.pools.clone() }
         } else {
             Way::Own { _task: Task(tokio::task::spawn_local(poll_fn(move |cx| connection.poll(cx)))) }
         };
-        let silence = stream_idle.filter(|_| !matches!(way, Way::Over)).map(|limit| {
-            let seen = (0, upload.frames());
-            Silence { quarter: limit / 4, quiet: 0, upload, pieces: 0, seen }
-        });
-        timer.start(silence.as_ref().map(|silence| silence.quarter), Expired::Idle);
-        Self { body, way, timer, silence, _flight: Some(flight) }
+        Self::Http1 { body, way }
     }
 
-    /// Of an answer that has none: a 101.
-    pub(super) fn none(body: Incoming) -> Self {
-        Self { body, way: Way::Over, timer: Timer::default(), silence: None, _flight: None }
+    /// A request that is still under way has a task of its own, as in [`Way::Own`].
+    pub(super) fn http2(body: http2::Answer, mut pump: http2::Pump, stream: Stream) -> Self {
+        let upload = (!pump.is_done()).then(|| Task(tokio::task::spawn_local(poll_fn(move |cx| pump.poll(cx)))));
+        Self::Http2 { body, _upload: upload, _stream: stream }
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        match &mut self.way {
-            Way::Over | Way::Own { .. } => Pin::new(&mut self.body).poll_frame(cx),
-            Way::Driven { connection, .. } => connection.poll_body(&mut self.body, cx),
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Http1 { body, way: Way::Over | Way::Own { .. } } => {
+                Pin::new(body).poll_frame(cx).map(|piece| piece.map(|piece| piece.map_err(BodyError::from)))
+            }
+            Self::Http1 { body, way: Way::Driven { connection, .. } } => {
+                connection.poll_body(body, cx).map(|piece| piece.map(|piece| piece.map_err(BodyError::from)))
+            }
+            Self::Http2 { body, .. } => body.poll(cx).map(|piece| piece.map(|piece| piece.map_err(BodyError::from))),
         }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Http1 { way: Way::Over, .. })
     }
 
     /// After the last piece: a connection that can be used again is; any other is closed.
     fn finish(&mut self) {
-        if let Way::Driven { connection, pools } = mem::replace(&mut self.way, Way::Over)
+        if let Self::Http1 { way, .. } = self
+            && let Way::Driven { connection, pools } = mem::replace(way, Way::Over)
             && connection.is_idle()
         {
             pools.put(connection);
         }
+    }
+
+    fn break_off(&mut self) {
+        if let Self::Http1 { way, .. } = self {
+            *way = Way::Over;
+        }
+    }
+}
+
+impl UpstreamBody {
+    pub(super) fn new(source: Source, begun: Begun) -> Self {
+        let Begun { upload, mut timer, stream_idle, flight, .. } = begun;
+        let silence = stream_idle.filter(|_| !source.is_over()).map(|limit| {
+            let seen = (0, upload.frames());
+            Silence { quarter: limit / 4, quiet: 0, upload, pieces: 0, seen }
+        });
+        timer.start(silence.as_ref().map(|silence| silence.quarter), Expired::Idle);
+        Self { source, timer, silence, _flight: Some(flight) }
+    }
+
+    /// Of an answer that has none: a 101.
+    pub(super) fn none(body: Incoming) -> Self {
+        let source = Source::Http1 { body, way: Way::Over };
+        Self { source, timer: Timer::default(), silence: None, _flight: None }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
@@ -136,27 +170,33 @@ impl Body for UpstreamBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let piece = match self.poll_piece(cx) {
-            Poll::Ready(piece) => piece.map(|piece| piece.map_err(BodyError::from)),
+        let piece = match self.source.poll(cx) {
+            Poll::Ready(piece) => piece,
             Poll::Pending => Some(Err(ready!(self.poll_timer(cx)))),
         };
         match &piece {
-            Some(Ok(_)) if !self.body.is_end_stream() => {
+            Some(Ok(_)) if !self.is_end_stream() => {
                 if let Some(silence) = &mut self.silence {
                     silence.pieces += 1;
                 }
             }
-            Some(Ok(_)) | None => self.finish(),
-            Some(Err(_)) => self.way = Way::Over,
+            Some(Ok(_)) | None => self.source.finish(),
+            Some(Err(_)) => self.source.break_off(),
         }
         Poll::Ready(piece)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.source {
+            Source::Http1 { body, .. } => body.is_end_stream(),
+            Source::Http2 { body, .. } => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.source {
+            Source::Http1 { body, .. } => body.size_hint(),
+            Source::Http2 { body, .. } => body.size_hint(),
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 use http_body::{Body, Frame};
@@ -21,10 +21,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{
+    attempt::{Broken, Why},
     endpoint::Endpoint,
     place::Place,
     socket::{Seen, Socket},
-    timer::{Expired, Timer},
+    timer::Timer,
     upload::Upload,
 };
 
@@ -41,26 +42,10 @@ pub(super) struct Connection {
     driver: Option<http1::Connection<TokioIo<Socket>, Upload>>,
     seen: Rc<Seen>,
     /// It has had an exchange before.
-    pub(super) used: bool,
+    used: bool,
     pub(super) endpoint: Weak<Endpoint>,
     pub(super) endpoint_id: u64,
-    pub(super) place: Place,
-}
-
-/// A request that came to nothing.
-pub(super) struct Broken {
-    pub(super) why: Why,
-    /// As much as can be had of it again: nothing of it was written, or its method is idempotent and it has no body.
-    pub(super) again: Option<Request<Upload>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// It was closed before any byte of an answer, or before anything was sent.
-    Closed,
-    /// An answer began, and was none.
-    Garbage,
-    Expired(Expired),
+    place: Place,
 }
 
 /// Opens a socket. Its answers are to be sent on at once, so Nagle's algorithm is off.
@@ -86,6 +71,10 @@ impl Connection {
         }))
     }
 
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Closes it; its place can be another's.
     pub(super) fn into_place(self) -> Place {
         self.place
@@ -107,15 +96,16 @@ impl Connection {
     /// Sends the request and waits for the head of its answer. Dropping the future closes the connection.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<Upload>,
+        mut request: Request<Upload>,
         upgradable: bool,
         timer: &mut Timer,
     ) -> Result<Response<Incoming>, Broken> {
+        *request.version_mut() = Version::HTTP_11; // the client's may be another, without chunks
         let body = request.body().share();
         let harmless = body.is_empty() && request.method().is_idempotent();
         // What cannot be sent again had better not be sent to a dead connection: that is worth a system call.
-        self.seen.begin(self.used && !harmless);
-        self.used = true;
+        let reused = std::mem::replace(&mut self.used, true);
+        self.seen.begin(reused && !harmless);
         let mut answer = pin!(self.sender.try_send_request(request));
         let (driver, seen) = (&mut self.driver, &self.seen);
         let outcome = poll_fn(|cx| {
@@ -153,7 +143,8 @@ impl Connection {
             None if harmless || (!seen.written() && body.rewind()) => parse(&seen.head(), body),
             None => None,
         };
-        Err(Broken { why, again })
+        let resend = reused && why == Why::Closed;
+        Err(Broken { why, again, resend })
     }
 
     /// The next piece of an answer's body; moves bytes as far as that takes.

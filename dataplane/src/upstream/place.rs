@@ -185,8 +185,8 @@ impl Place {
         !self.counts.seats.is_empty()
     }
 
-    /// What to do with this place's connection, which has just become idle.
-    pub(super) fn next(&self) -> Next {
+    /// What to do with this place's connection, which has room for a request; `may_close` if it has none just now.
+    pub(super) fn next(&self, may_close: bool) -> Next {
         if !self.is_wanted() {
             return Next::Keep;
         }
@@ -195,9 +195,10 @@ impl Place {
         let mine = self.share.load(Ordering::Relaxed);
         let chosen = waiting.iter().position(|one| {
             let theirs = one.who.share.load(Ordering::Relaxed);
-            Arc::ptr_eq(&one.who.share, &self.share) || theirs == 0 || theirs + 2 <= mine
+            Arc::ptr_eq(&one.who.share, &self.share) || (may_close && (theirs == 0 || theirs + 2 <= mine))
         });
-        let next = match waiting.remove(chosen.unwrap_or(0)) {
+        let chosen = chosen.or(may_close.then_some(0));
+        let next = match chosen.and_then(|chosen| waiting.remove(chosen)) {
             None => Next::Keep,
             Some(Waiting { who, give, .. }) if Arc::ptr_eq(&who.share, &self.share) => {
                 Next::Hand { turn: who.number, give }

@@ -1,10 +1,13 @@
-//! The idle connections of one worker.
+//! The connections of one worker.
+
+mod shared;
+mod sweep;
 
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     pin::Pin,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -15,15 +18,13 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{
     endpoint::Endpoint,
-    http1::Connection,
+    http1, http2,
     place::{Next, Overloaded, Patience, Place, Seat, Share, Turn},
     tunnel::Tunnels,
 };
+pub(super) use shared::Stream;
 
-/// How often idle connections are looked through. Also how exact an idle time-out is.
-const SWEEP: Duration = Duration::from_millis(250);
-
-/// Idle connections that one worker keeps to one endpoint.
+/// Idle HTTP/1.1 connections that one worker keeps to one endpoint.
 const KEPT: usize = 512;
 
 /// What a worker's requests to backends share. Cheap to copy; nothing of it leaves the worker's thread.
@@ -34,8 +35,8 @@ pub struct Pools(Rc<Inner>);
 struct Inner {
     /// By the endpoint's number.
     stocks: RefCell<HashMap<u64, Stock, foldhash::fast::RandomState>>,
-    /// Connections for those of this worker who waited for one, until they come to fetch it.
-    ready: RefCell<HashMap<u64, Box<Connection>>>,
+    /// For those of this worker who waited for a connection, until they come to fetch it.
+    ready: RefCell<HashMap<u64, Lease>>,
     turns: Cell<u64>,
     tunnels: Tunnels,
     /// Somebody waits for a connection, here or on another worker.
@@ -47,19 +48,26 @@ struct Inner {
     random: Cell<u64>,
 }
 
-/// The connections of this worker to one endpoint that are idle. The last one in is the first one out, so that those beyond
-/// need grow old and are closed.
+/// The connections of this worker to one endpoint.
 struct Stock {
-    idle: Vec<(Box<Connection>, Instant)>,
+    /// HTTP/1.1, idle since. The last one in is the first one out, so that those beyond need grow old and are closed.
+    idle: Vec<(Box<http1::Connection>, Instant)>,
+    /// HTTP/2, idle or not.
+    shared: Vec<Rc<http2::Connection>>,
+    /// One of HTTP/2 that is being opened, and who waits for it.
+    opening: Option<Rc<shared::Opening>>,
+    /// How long an idle one is kept.
     timeout: Duration,
-    /// All of this worker's, idle or not.
+    /// All of this worker's, of any kind.
     share: Share,
 }
 
 /// What a request has to send itself over.
 pub(super) enum Lease {
     /// Most recently used; it may have been closed since.
-    Kept(Box<Connection>),
+    Http1(Box<http1::Connection>),
+    Http2(Stream),
+    /// The place of a connection that is yet to be opened.
     New(Place),
 }
 
@@ -73,7 +81,7 @@ impl Pools {
         &self.0.tunnels
     }
 
-    /// An idle connection or the place of a new one. Waits for either as long as the policy says.
+    /// An idle HTTP/1.1 connection or the place of a new one. Waits for either as long as the policy says.
     pub(super) async fn lease(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -85,65 +93,82 @@ impl Pools {
             let stock = stocks.entry(endpoint.id).or_insert_with(|| self.stock(endpoint));
             stock.timeout = Duration::from_millis(bounds.idle_timeout_ms);
             if let Some((connection, _)) = stock.idle.pop() {
-                return Ok(Lease::Kept(connection));
+                return Ok(Lease::Http1(connection));
             }
             match Place::take(&endpoint.counts, bounds.max, &stock.share) {
                 Some(place) => return Ok(Lease::New(place)),
                 None => Arc::clone(&stock.share),
             }
         };
+        self.stand_in_line(endpoint, bounds, patience, share).await
+    }
+
+    async fn stand_in_line(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        bounds: &Connections,
+        patience: &mut Patience,
+        share: Share,
+    ) -> Result<Lease, Overloaded> {
         let number = self.0.turns.get();
         self.0.turns.set(number + 1);
-        patience
-            .wait(&endpoint.counts, bounds, async {
-                let given = Place::join(&endpoint.counts, bounds.max, Turn { share, number });
-                Fetch { pools: self, number, given }.await
-            })
-            .await
+        let wait = async {
+            let given = Place::join(&endpoint.counts, bounds.max, Turn { share, number });
+            Fetch { pools: self, number, given }.await
+        };
+        patience.wait(&endpoint.counts, bounds, wait).await
     }
 
     fn stock(&self, endpoint: &Arc<Endpoint>) -> Stock {
         endpoint.counts.enlist(&self.0.wanted);
         if !self.0.swept.replace(true) {
             self.0.now.set(Some(Instant::now()));
-            tokio::task::spawn_local(sweep(Rc::downgrade(&self.0), Arc::clone(&self.0.wanted)));
+            self.start_sweeper();
         }
-        Stock { idle: Vec::new(), timeout: Duration::ZERO, share: Share::default() }
+        Stock { idle: Vec::new(), shared: Vec::new(), opening: None, timeout: Duration::ZERO, share: Share::default() }
     }
 
-    /// An idle connection goes to who waits for it, or is kept for the next request.
-    pub(super) fn put(&self, mut connection: Box<Connection>) {
+    /// An idle HTTP/1.1 connection goes to who waits for it, or is kept for the next request.
+    pub(super) fn put(&self, mut connection: Box<http1::Connection>) {
         loop {
-            match connection.place.next() {
+            match connection.place().next(true) {
                 Next::Keep => return self.keep(connection),
                 Next::Close { to, give } => {
                     let place = connection.into_place().move_to(to);
                     // If they have gone, the place is free.
                     return drop(give.send(Seat::Place(place)));
                 }
-                Next::Hand { turn, give } => {
-                    self.0.ready.borrow_mut().insert(turn, connection);
-                    if give.send(Seat::Ready).is_ok() {
-                        return;
-                    }
-                    let Some(back) = self.0.ready.borrow_mut().remove(&turn) else { return };
-                    connection = back;
-                }
+                Next::Hand { turn, give } => match self.hand(turn, give, Lease::Http1(connection)) {
+                    Some(Lease::Http1(back)) => connection = back,
+                    _ => return,
+                },
             }
         }
     }
 
-    fn keep(&self, connection: Box<Connection>) {
+    /// Gives it back if nobody is there to take it.
+    fn hand(&self, turn: u64, give: oneshot::Sender<Seat>, lease: Lease) -> Option<Lease> {
+        self.0.ready.borrow_mut().insert(turn, lease);
+        match give.send(Seat::Ready) {
+            Ok(()) => None,
+            Err(_) => self.0.ready.borrow_mut().remove(&turn),
+        }
+    }
+
+    fn keep(&self, connection: Box<http1::Connection>) {
         if connection.endpoint.strong_count() == 0 {
             return;
         }
-        let now = self.0.now.get().unwrap_or_else(Instant::now);
         // The stock is there as long as it has a connection.
         if let Some(stock) = self.0.stocks.borrow_mut().get_mut(&connection.endpoint_id)
             && stock.idle.len() < KEPT
         {
-            stock.idle.push((connection, now));
+            stock.idle.push((connection, self.now()));
         }
+    }
+
+    fn now(&self) -> Instant {
+        self.0.now.get().unwrap_or_else(Instant::now)
     }
 
     /// A number that nobody can foresee well enough to matter.
@@ -168,7 +193,7 @@ impl Fetch<'_> {
     fn take(&self, seat: Seat) -> Option<Lease> {
         match seat {
             Seat::Place(place) => Some(Lease::New(place)),
-            Seat::Ready => self.pools.0.ready.borrow_mut().remove(&self.number).map(Lease::Kept),
+            Seat::Ready => self.pools.0.ready.borrow_mut().remove(&self.number),
         }
     }
 }
@@ -188,52 +213,9 @@ impl Drop for Fetch<'_> {
     fn drop(&mut self) {
         self.given.close();
         if let Ok(seat) = self.given.try_recv()
-            && let Some(Lease::Kept(connection)) = self.take(seat)
+            && let Some(Lease::Http1(connection)) = self.take(seat)
         {
             self.pools.put(connection);
         }
-    }
-}
-
-/// Closes what has been idle for too long, what the backend has closed, and what belongs to endpoints that are gone; gives
-/// away what is idle here and wanted elsewhere.
-async fn sweep(pools: Weak<Inner>, wanted: Arc<Notify>) {
-    let mut next = tokio::time::Instant::now() + SWEEP;
-    loop {
-        let due = tokio::time::timeout_at(next, wanted.notified()).await.is_err();
-        let Some(pools) = pools.upgrade().map(Pools) else { return };
-        while let Some(connection) = pools.wanted_elsewhere() {
-            pools.put(connection);
-        }
-        if due {
-            next = tokio::time::Instant::now() + SWEEP;
-            if !pools.clean(Instant::now()) {
-                return;
-            }
-        }
-    }
-}
-
-impl Pools {
-    /// The oldest idle connection of an endpoint that somebody waits at.
-    fn wanted_elsewhere(&self) -> Option<Box<Connection>> {
-        let mut stocks = self.0.stocks.borrow_mut();
-        let wanted = |stock: &&mut Stock| stock.idle.first().is_some_and(|(oldest, _)| oldest.place.is_wanted());
-        stocks.values_mut().find(wanted).map(|stock| stock.idle.remove(0).0)
-    }
-
-    /// False if nothing is left.
-    fn clean(&self, now: Instant) -> bool {
-        self.0.now.set(Some(now));
-        let mut stocks = self.0.stocks.borrow_mut();
-        for stock in stocks.values_mut() {
-            let timeout = stock.timeout;
-            stock.idle.retain_mut(|(connection, since)| {
-                now.duration_since(*since) < timeout && connection.endpoint.strong_count() > 0 && connection.is_alive()
-            });
-        }
-        stocks.retain(|_, stock| !stock.idle.is_empty() || Arc::strong_count(&stock.share) > 1);
-        self.0.swept.set(!stocks.is_empty());
-        self.0.swept.get()
     }
 }

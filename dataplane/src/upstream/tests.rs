@@ -4,6 +4,7 @@ mod bad;
 mod bounds;
 mod gateway;
 mod http1;
+mod http2;
 mod stream;
 
 use gateway::Gateway;

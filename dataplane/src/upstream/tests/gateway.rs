@@ -8,8 +8,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, header::HeaderValue};
-use hyper::body::Incoming;
+use http::{
+    Request, Response,
+    header::{HOST, HeaderValue},
+};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+};
 use hyper_util::rt::TokioIo;
 use ravelin_snapshot::{
     Part,
@@ -35,6 +41,8 @@ pub(super) struct Limits {
     pub(super) request: Option<Duration>,
     pub(super) attempt: Option<Duration>,
     pub(super) stream_idle: Option<Duration>,
+    /// Towards clients, rather than HTTP/1.1.
+    pub(super) http2: bool,
 }
 
 /// A backend over HTTP/1.1, round robin, with all defaults.
@@ -96,9 +104,12 @@ fn work(
                 let (backend, pools) = (backend.load_full(), pools.clone());
                 async move { Ok::<_, Infallible>(answer(&backend, &pools, limits, request).await) }
             });
+            let io = TokioIo::new(stream);
             tokio::task::spawn_local(async move {
-                let serve = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                drop(serve.with_upgrades().await);
+                if limits.http2 {
+                    return drop(http2::Builder::new(Local).serve_connection(io, service).await);
+                }
+                drop(http1::Builder::new().serve_connection(io, service).with_upgrades().await);
             });
         }
     };
@@ -110,13 +121,27 @@ fn work(
     });
 }
 
+#[derive(Clone)]
+struct Local;
+
+impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
+
 /// A failure is an answer with its reason in the header `reason`.
 async fn answer(
     backend: &Arc<Backend>,
     pools: &Pools,
     limits: Limits,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<AnswerBody> {
+    if let Some(authority) = request.uri().authority() {
+        let host = HeaderValue::from_str(authority.as_str()).unwrap();
+        request.headers_mut().insert(HOST, host);
+        *request.uri_mut() = request.uri().path_and_query().unwrap().as_str().parse().unwrap();
+    }
     let call = Call {
         backend,
         algorithm: None,

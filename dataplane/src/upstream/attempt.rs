@@ -1,0 +1,193 @@
+//! One request at one endpoint: a place, a connection, an answer.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{Request, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use ravelin_snapshot::backend::Connections;
+
+use super::{
+    Failure, Upload, UpstreamBody,
+    answer::{Begun, Source},
+    endpoint::Endpoint,
+    http1, http2,
+    place::{Flight, Patience, Place},
+    pool::{Lease, Pools, Stream},
+    timer::{Expired, Timer},
+    tunnel,
+};
+use crate::reject::Reason;
+
+/// A kept connection over which a request may be sent again is the first one; over HTTP/2, where backends refuse streams and
+/// go away with good manners, there may be some more.
+const RESENDS: u32 = 3;
+
+/// A request that came to nothing over one connection.
+pub(super) struct Broken {
+    pub(super) why: Why,
+    /// As much as can be had of it again: nothing of it was processed, or its method is idempotent and it has no body.
+    pub(super) again: Option<Request<Upload>>,
+    /// It is to be sent again at once: that was the connection's end, not the request's.
+    pub(super) resend: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It was closed before any byte of an answer, or before anything was sent.
+    Closed,
+    /// An answer began, and was none.
+    Garbage,
+    Expired(Expired),
+}
+
+impl Broken {
+    fn fail(self) -> Failure {
+        let reason = match self.why {
+            Why::Expired(expired) => expired.into(),
+            Why::Closed | Why::Garbage => Reason::BackendRefused,
+        };
+        Failure::new(reason, self.again)
+    }
+}
+
+pub(super) struct Attempt<'a> {
+    pools: &'a Pools,
+    endpoint: &'a Arc<Endpoint>,
+    bounds: &'a Connections,
+    stream_idle: Option<Duration>,
+    timer: Timer,
+    patience: Patience,
+}
+
+impl<'a> Attempt<'a> {
+    /// `timer` has been started already.
+    pub(super) fn new(
+        pools: &'a Pools,
+        endpoint: &'a Arc<Endpoint>,
+        bounds: &'a Connections,
+        timer: Timer,
+        stream_idle: Option<Duration>,
+    ) -> Self {
+        Self { pools, endpoint, bounds, stream_idle, timer, patience: Patience::default() }
+    }
+
+    /// Waits until the request may be under way.
+    pub(super) async fn begin(&mut self) -> Result<Flight, Reason> {
+        let (counts, max) = (&self.endpoint.counts, self.bounds.max_requests);
+        let flight = match Flight::begin(counts, max) {
+            Some(flight) => flight,
+            None => self.timer.limit(self.patience.wait(counts, self.bounds, Flight::wait(counts, max))).await??,
+        };
+        counts.count_request();
+        Ok(flight)
+    }
+
+    /// A kept connection that turns out to be closed costs one more, which is fresh.
+    pub(super) async fn http1(
+        mut self,
+        mut request: Request<Upload>,
+        flight: Flight,
+        upgrade: Option<&OnUpgrade>,
+    ) -> Result<Response<UpstreamBody>, Failure> {
+        let mut place = None;
+        loop {
+            let mut connection = match self.connection(place.take()).await {
+                Ok(connection) => connection,
+                Err(reason) => return Err(Failure::new(reason, Some(request))),
+            };
+            let upload = request.body().share();
+            match connection.exchange(request, upgrade.is_some(), &mut self.timer).await {
+                Ok(answer) => {
+                    return match upgrade {
+                        Some(client) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                            self.tunnel(client, *connection, answer, flight)
+                        }
+                        _ => {
+                            let begun = self.begun(upload, flight);
+                            Ok(answer.map(|body| UpstreamBody::new(Source::http1(body, connection, &begun), begun)))
+                        }
+                    };
+                }
+                Err(Broken { resend: true, again: Some(again), .. }) => {
+                    self.endpoint.counts.count_resent();
+                    (request, place) = (again, Some(connection.into_place()));
+                }
+                Err(broken) => return Err(broken.fail()),
+            }
+        }
+    }
+
+    /// An idle connection if there is one; a fresh one if there is a `place` for it already.
+    async fn connection(&mut self, place: Option<Place>) -> Result<Box<http1::Connection>, Reason> {
+        let lease = match place {
+            Some(place) => Lease::New(place),
+            None => self.timer.limit(self.pools.lease(self.endpoint, self.bounds, &mut self.patience)).await??,
+        };
+        self.patience = Patience::default(); // it waits no longer
+        let place = match lease {
+            Lease::Http1(connection) => return Ok(connection),
+            // Invariant: one endpoint speaks one protocol.
+            Lease::Http2(_) => return Err(Reason::BackendRefused),
+            Lease::New(place) => place,
+        };
+        let limit = Duration::from_millis(self.bounds.connect_timeout_ms);
+        let connecting = tokio::time::timeout(limit, http1::connect(self.endpoint.address));
+        let connected = self.timer.limit(connecting).await?.map_err(|_| Reason::BackendTimeout)?;
+        let stream = connected.map_err(|_| Reason::BackendRefused)?;
+        http1::Connection::over(stream, self.endpoint, place).await.map_err(|_| Reason::BackendRefused)
+    }
+
+    fn tunnel(
+        self,
+        client: &OnUpgrade,
+        connection: http1::Connection,
+        answer: Response<hyper::body::Incoming>,
+        flight: Flight,
+    ) -> Result<Response<UpstreamBody>, Failure> {
+        let refused = Failure::new(Reason::BackendRefused, None);
+        let (socket, ahead, place) = connection.into_tunnel().ok_or(refused)?;
+        let backend = tunnel::Backend { socket, ahead, place, flight };
+        self.pools.tunnels().dig(client.clone(), backend, self.stream_idle);
+        Ok(answer.map(UpstreamBody::none))
+    }
+
+    /// A stream that the backend has refused is opened again, as long as [`RESENDS`] allows.
+    pub(super) async fn http2(
+        mut self,
+        mut request: Request<Upload>,
+        flight: Flight,
+    ) -> Result<Response<UpstreamBody>, Failure> {
+        let mut resends = 0;
+        loop {
+            let stream = match self.stream().await {
+                Ok(stream) => stream,
+                Err(reason) => return Err(Failure::new(reason, Some(request))),
+            };
+            let upload = request.body().share();
+            match stream.connection().exchange(request, &mut self.timer).await {
+                Ok((answer, pump)) => {
+                    let (head, body) = answer.into_parts();
+                    let body = http2::Answer::new(body, &head.headers);
+                    let source = Source::http2(body, pump, stream);
+                    return Ok(Response::from_parts(head, UpstreamBody::new(source, self.begun(upload, flight))));
+                }
+                Err(Broken { resend: true, again: Some(again), .. }) if resends < RESENDS => {
+                    self.endpoint.counts.count_resent();
+                    resends += 1;
+                    request = again;
+                }
+                Err(broken) => return Err(broken.fail()),
+            }
+        }
+    }
+
+    async fn stream(&mut self) -> Result<Stream, Reason> {
+        let stream = self.timer.limit(self.pools.stream(self.endpoint, self.bounds, &mut self.patience)).await?;
+        self.patience = Patience::default();
+        stream
+    }
+
+    fn begun(self, upload: Upload, flight: Flight) -> Begun {
+        Begun { pools: self.pools.clone(), upload, timer: self.timer, stream_idle: self.stream_idle, flight }
+    }
+}

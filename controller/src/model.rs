@@ -47,6 +47,49 @@ impl Model {
         }
     }
 
+    /// Whether the object is there, equal in all.
+    pub fn holds(&self, object: &AnyObject) -> bool {
+        fn is<S: PartialEq>(shelf: &Shelf<ObjectKey, Object<S>>, object: &Object<S>) -> bool {
+            shelf.get(&object.meta.key).is_some_and(|there| **there == *object)
+        }
+        match object {
+            AnyObject::ApiRoute(object) => is(&self.routes, object),
+            AnyObject::Backend(object) => is(&self.backends, object),
+            AnyObject::BackendPolicy(object) => is(&self.backend_policies, object),
+            AnyObject::AuthPolicy(object) => is(&self.auth_policies, object),
+            AnyObject::RateLimitPolicy(object) => is(&self.rate_limit_policies, object),
+            AnyObject::Plan(object) => is(&self.plans, object),
+            AnyObject::Service(object) => is(&self.services, object),
+            AnyObject::EndpointSlice(object) => is(&self.endpoint_slices, object),
+            AnyObject::Secret(object) => is(&self.secrets, object),
+            AnyObject::ConfigMap(object) => is(&self.config_maps, object),
+            AnyObject::Namespace(object) => is(&self.namespaces, object),
+            AnyObject::ReferenceGrant(object) => is(&self.grants, object),
+        }
+    }
+
+    /// A copy of the object of that name.
+    pub fn get(&self, object: &ObjectRef) -> Option<AnyObject> {
+        fn copy<S: Clone + PartialEq>(shelf: &Shelf<ObjectKey, Object<S>>, key: &ObjectKey) -> Option<Object<S>> {
+            shelf.get(key).map(|object| Object::clone(object))
+        }
+        let key = &object.key;
+        match object.kind {
+            Kind::ApiRoute => copy(&self.routes, key).map(AnyObject::ApiRoute),
+            Kind::Backend => copy(&self.backends, key).map(AnyObject::Backend),
+            Kind::BackendPolicy => copy(&self.backend_policies, key).map(AnyObject::BackendPolicy),
+            Kind::AuthPolicy => copy(&self.auth_policies, key).map(AnyObject::AuthPolicy),
+            Kind::RateLimitPolicy => copy(&self.rate_limit_policies, key).map(AnyObject::RateLimitPolicy),
+            Kind::Plan => copy(&self.plans, key).map(AnyObject::Plan),
+            Kind::Service => copy(&self.services, key).map(AnyObject::Service),
+            Kind::EndpointSlice => copy(&self.endpoint_slices, key).map(AnyObject::EndpointSlice),
+            Kind::Secret => copy(&self.secrets, key).map(AnyObject::Secret),
+            Kind::ConfigMap => copy(&self.config_maps, key).map(AnyObject::ConfigMap),
+            Kind::Namespace => copy(&self.namespaces, key).map(AnyObject::Namespace),
+            Kind::ReferenceGrant => copy(&self.grants, key).map(AnyObject::ReferenceGrant),
+        }
+    }
+
     pub fn remove(&mut self, object: &ObjectRef) {
         let key = &object.key;
         match object.kind {

@@ -42,9 +42,9 @@ impl Reading {
     }
 }
 
-/// Reads a file that is called `name` in messages.
-pub(super) fn read(name: &str, text: &str) -> Reading {
-    let mut reader = Reader { name, reading: Reading::default(), seen: BTreeMap::new(), unknown: false };
+/// Reads a file that is called `name` in messages. Objects that are known to be sound are not compiled for it again.
+pub(super) fn read(name: &str, text: &str, is_known: &dyn Fn(&AnyObject) -> bool) -> Reading {
+    let mut reader = Reader { name, is_known, reading: Reading::default(), seen: BTreeMap::new(), unknown: false };
     for document in documents(text) {
         reader.document(document);
     }
@@ -65,6 +65,7 @@ pub(super) fn read(name: &str, text: &str) -> Reading {
 
 struct Reader<'a> {
     name: &'a str,
+    is_known: &'a dyn Fn(&AnyObject) -> bool,
     reading: Reading,
     seen: BTreeMap<ObjectRef, Place>,
     /// A document could not be read far enough to say what it is.
@@ -110,7 +111,7 @@ impl Reader<'_> {
             return;
         }
         self.seen.insert(reference.clone(), root.place);
-        if flaws.is_empty() {
+        if flaws.is_empty() && !(self.is_known)(&object) {
             for finding in compile::check_object(&object) {
                 let place = root.locate(&finding.field);
                 self.reading.findings.push(FileFinding::new(self.name, place, Some(reference.clone()), finding));

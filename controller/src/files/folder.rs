@@ -8,7 +8,7 @@ use std::{
     fs::Metadata,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
@@ -36,7 +36,13 @@ pub(super) struct Folder {
     model: Model,
     /// About the folder itself.
     findings: Vec<FileFinding>,
+    /// There are files that should be looked at again in a moment, whether or not anybody speaks of them.
+    pub(super) unsettled: bool,
 }
+
+/// In a folder that was just made, a file may have been half written before anybody watched. It is read once it has been
+/// left alone for so long.
+pub(super) const SETTLING: Duration = Duration::from_millis(50);
 
 /// One file.
 #[derive(Debug, Default)]
@@ -46,9 +52,17 @@ struct Known {
     digest: Option<content::Digest>,
     /// Whether what is served passed the whole check. What never did is served as far as it is sound.
     passed: bool,
-    objects: BTreeMap<ObjectRef, (Arc<AnyObject>, Place)>,
+    objects: BTreeMap<ObjectRef, Held>,
     /// About the bytes that were last judged, served or not.
     findings: Vec<FileFinding>,
+}
+
+/// An object of a file.
+#[derive(Debug)]
+struct Held {
+    place: Place,
+    /// The object itself, where another file's object of that name is in the model.
+    spare: Option<Box<AnyObject>>,
 }
 
 /// As long as these are the same and nobody speaks of a change, a file is not read again.
@@ -59,6 +73,15 @@ pub(super) struct Stamp {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Changed a moment ago, as far as clocks can be trusted.
+    fn is_fresh(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let modified = Duration::new(self.modified.0.try_into().unwrap_or(0), self.modified.1.try_into().unwrap_or(0));
+        now.checked_sub(modified).is_some_and(|age| age < SETTLING)
+    }
 }
 
 impl From<&Metadata> for Stamp {
@@ -79,6 +102,8 @@ pub(super) struct Touched {
     /// All of them.
     pub(super) all: bool,
     pub(super) changed: HashSet<PathBuf>,
+    /// Folders that were made (not moved here, whole).
+    pub(super) made: HashSet<PathBuf>,
     /// Somebody is in the middle of writing them.
     pub(super) being_written: HashSet<PathBuf>,
 }
@@ -102,8 +127,13 @@ impl Folder {
                 self.forget(&path);
             }
         }
+        self.unsettled = false;
         for (path, stamp) in &listing.files {
-            changed |= !touched.being_written.contains(path) && self.look(path, *stamp, touched);
+            if touched.made.iter().any(|folder| path.starts_with(folder)) && stamp.is_fresh() {
+                self.unsettled = true;
+            } else if !touched.being_written.contains(path) {
+                changed |= self.look(path, *stamp, touched);
+            }
         }
         changed
     }
@@ -132,7 +162,11 @@ impl Folder {
             return false;
         }
         known.digest = Some(digest);
-        self.judge(path, file::read(&name, &text));
+        let passed = known.passed;
+        // What is served and was sound is sound.
+        let is_known = |object: &AnyObject| passed && self.model.holds(object);
+        let reading = file::read(&name, &text, &is_known);
+        self.judge(path, reading);
         true
     }
 
@@ -145,52 +179,77 @@ impl Folder {
             return;
         }
         known.passed = sound;
-        let objects =
-            reading.items.into_iter().map(|item| (item.object.reference(), (Arc::new(item.object), item.place)));
-        let before = std::mem::replace(&mut known.objects, objects.collect());
-        let after: Vec<_> = known.objects.keys().cloned().collect();
-        for reference in after {
-            self.holders.entry(reference.clone()).or_default().insert(path.to_owned());
-            self.settle(&reference);
+        let said: BTreeSet<_> = reading.items.iter().map(|item| item.object.reference()).collect();
+        let gone: Vec<_> = known.objects.keys().filter(|reference| !said.contains(reference)).cloned().collect();
+        gone.iter().for_each(|reference| self.leave(path, reference));
+        for item in reading.items {
+            self.enter(path, item.object, item.place);
         }
-        self.leave(path, before.into_keys());
     }
 
     fn forget(&mut self, path: &Path) {
-        let objects = self.files.remove(path).map(|known| known.objects).unwrap_or_default();
-        self.leave(path, objects.into_keys());
+        let objects: Vec<_> =
+            self.files.get(path).into_iter().flat_map(|known| known.objects.keys().cloned()).collect();
+        objects.iter().for_each(|reference| self.leave(path, reference));
+        self.files.remove(path);
     }
 
-    /// Objects that `path` had and may have no longer.
-    fn leave(&mut self, path: &Path, references: impl Iterator<Item = ObjectRef>) {
-        for reference in references {
-            if self.files.get(path).is_some_and(|known| known.objects.contains_key(&reference)) {
-                continue;
-            }
-            if let Some(holders) = self.holders.get_mut(&reference) {
-                holders.remove(path);
-            }
-            self.settle(&reference);
+    /// `path` has this object, new or changed.
+    fn enter(&mut self, path: &Path, object: AnyObject, place: Place) {
+        let reference = object.reference();
+        let holders = self.holders.entry(reference.clone()).or_default();
+        let first_before = holders.first().cloned();
+        holders.insert(path.to_owned());
+        let is_first = holders.first().is_some_and(|first| first == path);
+        if holders.len() > 1 {
+            self.contested.insert(reference.clone());
+        }
+        let loser = first_before.filter(|before| is_first && before != path);
+        let beaten = loser.as_ref().and_then(|_| self.model.get(&reference)).map(Box::new);
+        if let Some(loser) = loser
+            && let Some(held) = self.held(&loser, &reference)
+        {
+            held.spare = beaten;
+        }
+        let spare = if is_first {
+            self.model.set(object);
+            None
+        } else {
+            Some(Box::new(object))
+        };
+        if let Some(known) = self.files.get_mut(path) {
+            known.objects.insert(reference, Held { place, spare });
         }
     }
 
-    /// Puts into the model what the first of the files that have it says.
-    fn settle(&mut self, reference: &ObjectRef) {
-        let holders = self.holders.get(reference);
-        let count = holders.map_or(0, BTreeSet::len);
-        let first = holders.and_then(BTreeSet::first).and_then(|path| self.files.get(path));
-        match first.and_then(|known| known.objects.get(reference)) {
-            Some((object, _)) => self.model.set((**object).clone()),
+    /// `path` has this object no longer; the next of those that have it says what it is.
+    fn leave(&mut self, path: &Path, reference: &ObjectRef) {
+        if let Some(known) = self.files.get_mut(path) {
+            known.objects.remove(reference);
+        }
+        let Some(holders) = self.holders.get_mut(reference) else { return };
+        let was_first = holders.first().is_some_and(|first| first == path);
+        holders.remove(path);
+        let next = holders.first().cloned();
+        if holders.len() < 2 {
+            self.contested.remove(reference);
+        }
+        match next {
             None => {
                 self.holders.remove(reference);
                 self.model.remove(reference);
             }
+            Some(next) if was_first => {
+                if let Some(object) = self.held(&next, reference).and_then(|held| held.spare.take()) {
+                    self.model.set(*object);
+                }
+            }
+            Some(_) => {}
         }
-        if count > 1 {
-            self.contested.insert(reference.clone());
-        } else {
-            self.contested.remove(reference);
-        }
+    }
+
+    fn held(&mut self, path: &Path, reference: &ObjectRef) -> Option<&mut Held> {
+        self.files.get_mut(path)?.objects.get_mut(reference)
     }
 
     pub(super) fn world(&self) -> World {
@@ -201,7 +260,7 @@ impl Folder {
     }
 
     fn contests(&self, reference: &ObjectRef) -> Vec<FileFinding> {
-        let place = |path: &PathBuf| self.files.get(path)?.objects.get(reference).map(|(_, place)| *place);
+        let place = |path: &PathBuf| self.files.get(path)?.objects.get(reference).map(|held| held.place);
         let mut holders = self.holders.get(reference).into_iter().flatten();
         let Some(first) = holders.next() else { return Vec::new() };
         let first_place = place(first).unwrap_or_default();

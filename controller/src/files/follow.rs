@@ -18,8 +18,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::folder::{Folder, Touched};
-use crate::publish::World;
+use super::folder::{Folder, SETTLING, Touched};
+use crate::{files::FileFinding, publish::World, verdict::Finding};
 use events::Events;
 
 /// What lands within this time of the last change belongs to the same world.
@@ -49,18 +49,36 @@ pub async fn follow(root: PathBuf, worlds: watch::Sender<Option<Arc<World>>>) ->
     let watches = Watches::new(&root, Arc::clone(&events))?;
     let mut state = State { folder: Folder::new(root), watches };
     let mut touched = Touched { all: true, ..Touched::default() };
+    let mut told = Vec::new();
     loop {
         let (next, changed) = tokio::task::spawn_blocking(move || state.refresh(&touched)).await?;
         state = next;
         if changed || worlds.borrow().is_none() {
-            worlds.send_replace(Some(Arc::new(state.folder.world())));
+            let world = state.folder.world();
+            tell(&world, &mut told);
+            worlds.send_replace(Some(Arc::new(world)));
         }
-        let patience = if state.watches.complete { LOOK_ANYWAY } else { LOOK_WITHOUT_EVENTS };
+        let patience = match &state {
+            state if state.folder.unsettled => SETTLING,
+            state if state.watches.complete => LOOK_ANYWAY,
+            _ => LOOK_WITHOUT_EVENTS,
+        };
         touched = tokio::select! {
             () = worlds.closed() => return Ok(()),
             touched = gather(&events, patience) => touched,
         };
     }
+}
+
+/// Logs what is new among the findings.
+fn tell(world: &World, told: &mut Vec<FileFinding>) {
+    for new in world.findings.iter().filter(|finding| !told.contains(finding)) {
+        let FileFinding { file, place, object, finding } = new;
+        let object = object.as_ref().map(ToString::to_string);
+        let Finding { field, message, remedy, .. } = finding;
+        tracing::warn!(file, line = place.line, object, field, remedy, "{message}");
+    }
+    told.clone_from(&world.findings);
 }
 
 /// Waits for a change and for those that come with it.

@@ -73,7 +73,7 @@ impl Once {
 
     fn take(&mut self, name: &str, text: Result<String, super::folder::Unreadable>) {
         let Reading { items, findings } = match text {
-            Ok(text) => file::read(name, &text),
+            Ok(text) => file::read(name, &text, &|_| false),
             Err(failure) => {
                 self.complete = false;
                 self.world.findings.push(FileFinding::unreadable(name, failure.message, failure.remedy));

@@ -7,6 +7,10 @@ const ROUTE: &str = "apiVersion: ravelin.dev/v1alpha1\nkind: ApiRoute\nmetadata:
 const AUTH: &str = "apiVersion: ravelin.dev/v1alpha1\nkind: AuthPolicy\nmetadata: {name: p, namespace: shop}\n";
 const LIMIT: &str = "apiVersion: ravelin.dev/v1alpha1\nkind: RateLimitPolicy\nmetadata: {name: p}\n";
 
+fn read(name: &str, text: &str) -> Reading {
+    super::read(name, text, &|_| false)
+}
+
 /// `line:column field: message`, one a finding.
 fn told(text: &str) -> Vec<String> {
     let findings = read("f.yaml", text).findings;

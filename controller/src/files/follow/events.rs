@@ -114,6 +114,9 @@ impl Events {
         } else if !matches!(kind, EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both))) {
             gathered.writing.remove(&path);
         }
+        if kind == EventKind::Create(CreateKind::Folder) {
+            gathered.touched.made.insert(path.clone());
+        }
         gathered.touched.changed.insert(path);
         true
     }

@@ -9,8 +9,10 @@ pub mod balance;
 mod endpoint;
 mod http1;
 mod http2;
+mod members;
 mod place;
 mod pool;
+mod resolve;
 mod socket;
 mod timer;
 mod tunnel;
@@ -25,7 +27,7 @@ use http::{Request, Response, header::UPGRADE};
 use hyper::upgrade::OnUpgrade;
 use ravelin_snapshot::{
     Part,
-    backend::{self, Address, Algorithm, BackendKey, Protocol},
+    backend::{self, Algorithm, BackendKey, Protocol},
 };
 
 pub use self::{
@@ -36,8 +38,9 @@ pub use self::{
 };
 use self::{
     attempt::Attempt,
-    balance::{Rotation, better_of_two},
+    members::Membership,
     place::Overloaded,
+    resolve::Source,
     timer::{Expired, Timer},
 };
 use crate::{metrics::Label, reject::Reason};
@@ -49,13 +52,7 @@ pub struct Backend {
     /// What its counts are under, from table to table.
     pub label: Arc<Label>,
     pub said: Part<backend::Backend>,
-    members: Members,
-}
-
-/// The endpoints of a backend, and whose turn it is.
-struct Members {
-    endpoints: Vec<(Arc<Endpoint>, u32)>,
-    rotation: Rotation,
+    membership: Membership,
 }
 
 /// One call of a backend.
@@ -89,41 +86,17 @@ impl Failure {
 impl Backend {
     /// An endpoint that `before` had too is the same: its counts go on, its idle connections stay warm.
     pub fn new(key: &BackendKey, said: &Part<backend::Backend>, before: Option<&Self>) -> Self {
-        let endpoints = said.endpoints.iter().filter_map(|endpoint| match endpoint.address {
-            Address::Ip(address) => {
-                let kept = before.filter(|before| before.said.protocol == said.protocol);
-                let kept = kept.and_then(|before| before.members.by_address(address));
-                Some((kept.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(address))), endpoint.weight))
-            }
-            Address::Dns { .. } => None,
-        });
-        let endpoints: Vec<_> = endpoints.collect();
-        let rotation = Rotation::new(endpoints.iter().map(|(_, weight)| *weight));
+        // An endpoint's connections speak its backend's protocol.
+        let kept = before.filter(|before| before.said.protocol == said.protocol).map(|before| &before.membership);
+        let membership = Membership::new(&said.endpoints, kept, Source::System);
         let label = before.map_or_else(|| Label::new(key), |before| Arc::clone(&before.label));
-        Self { key: key.clone(), label, said: said.clone(), members: Members { endpoints, rotation } }
+        Self { key: key.clone(), label, said: said.clone(), membership }
     }
 
     /// For `/backends` and metrics.
-    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.members.endpoints.iter().map(|(endpoint, _)| endpoint)
-    }
-
-    fn choose(&self, algorithm: Option<Algorithm>, pools: &Pools) -> Option<&Arc<Endpoint>> {
-        let members = &self.members;
-        let place = match algorithm.unwrap_or(self.said.algorithm) {
-            Algorithm::RoundRobin => members.rotation.turn(),
-            Algorithm::LeastRequest => better_of_two(&members.rotation, [pools.random(), pools.random()], |place| {
-                let (endpoint, weight) = &members.endpoints[place];
-                (endpoint.counts.in_flight(), *weight)
-            }),
-        };
-        place.map(|place| &members.endpoints[place].0)
-    }
-}
-
-impl Members {
-    fn by_address(&self, address: std::net::SocketAddr) -> Option<&Arc<Endpoint>> {
-        self.endpoints.iter().map(|(endpoint, _)| endpoint).find(|endpoint| endpoint.address == address)
+    pub fn endpoints(&self) -> impl Iterator<Item = Arc<Endpoint>> {
+        let endpoints: Vec<_> = self.membership.present().iter().cloned().collect();
+        endpoints.into_iter()
     }
 }
 
@@ -151,12 +124,26 @@ async fn exchange(
     upgrade: Option<&OnUpgrade>,
 ) -> Result<Response<UpstreamBody>, Failure> {
     let Call { backend, algorithm, request, deadline, attempt_timeout, stream_idle } = call;
-    let Some(endpoint) = backend.choose(algorithm, pools) else {
-        return Err(Failure::new(Reason::NoEndpoints, Some(request)));
-    };
     let mut timer = Timer::new(deadline);
     timer.start(attempt_timeout, Expired::Attempt);
-    let mut attempt = Attempt::new(pools, endpoint, &backend.said.connections, timer, stream_idle);
+    let bounds = &backend.said.connections;
+    let algorithm = algorithm.unwrap_or(backend.said.algorithm);
+    let mut present = backend.membership.present();
+    let mut chosen = present.choose(algorithm, pools);
+    if chosen.is_none() {
+        let limit = Duration::from_millis(bounds.connect_timeout_ms);
+        match timer.limit(backend.membership.resolved(limit)).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Failure::new(Reason::BackendTimeout, Some(request))),
+            Err(expired) => return Err(Failure::new(expired, Some(request))),
+        }
+        present = backend.membership.present();
+        chosen = present.choose(algorithm, pools);
+    }
+    let Some(endpoint) = chosen else {
+        return Err(Failure::new(Reason::NoEndpoints, Some(request)));
+    };
+    let mut attempt = Attempt::new(pools, endpoint, bounds, timer, stream_idle);
     let flight = match attempt.begin().await {
         Ok(flight) => flight,
         Err(reason) => return Err(Failure::new(reason, Some(request))),

@@ -45,6 +45,15 @@ impl Rotation {
         Self { turns: AtomicU64::new(0), order }
     }
 
+    /// Goes on as if there had been so many turns: a rotation that follows another should not favour who comes first.
+    pub(super) fn after(self, turns: u64) -> Self {
+        Self { turns: AtomicU64::new(turns), ..self }
+    }
+
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
     /// The place whose turn it is; `None` if no place has a share.
     pub fn turn(&self) -> Option<usize> {
         match &self.order {

@@ -58,7 +58,7 @@ async fn what_is_no_answer_is_a_502_and_the_client_keeps_its_connection() {
             assert_eq!(client.get("/").await.unwrap().status, 200, "{what}");
             assert_eq!(pair.bad.connections_total(), round + 1, "{what}: a fresh connection is not tried again");
         }
-        let counts = pair.gateway.backend.load().endpoints().next().unwrap().clone();
+        let counts = pair.gateway.backend.load().endpoints().next().unwrap();
         assert_eq!((counts.counts().in_flight(), counts.counts().connections()), (0, 0), "{what}");
     }
 }
@@ -121,7 +121,7 @@ async fn a_get_survives_a_backend_that_closes_kept_connections_and_a_post_is_nev
         let answer = client.get_with("/path?query", &[("x-round", &round.to_string())]).await.unwrap();
         assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "ok"));
     }
-    let endpoint = gateway.backend.load().endpoints().next().unwrap().clone();
+    let endpoint = gateway.backend.load().endpoints().next().unwrap();
     assert_eq!(endpoint.counts().resent(), 9);
     // Each connection but the last has seen its own request and the first try of the next one, head and all.
     let received = raw.received();

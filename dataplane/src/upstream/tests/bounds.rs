@@ -41,7 +41,7 @@ fn get(address: SocketAddr, path: &str) -> JoinHandle<Answer> {
 }
 
 async fn until(gateway: &Gateway, reached: impl Fn(&crate::upstream::Counts) -> bool) {
-    let endpoint = gateway.backend.load().endpoints().next().unwrap().clone();
+    let endpoint = gateway.backend.load().endpoints().next().unwrap();
     let waiting = async {
         while !reached(endpoint.counts()) {
             tokio::time::sleep(Duration::from_millis(1)).await;

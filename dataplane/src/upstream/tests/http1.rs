@@ -87,6 +87,6 @@ async fn an_endpoint_that_stays_keeps_its_connections_and_counts_and_one_that_go
     let deadline = std::time::Duration::from_secs(20);
     tokio::time::timeout(deadline, goes.wait_until(|counts| counts.connections_open == 0)).await.unwrap();
     assert_eq!((stays.requests(), stays.connections_total()), (3, 1));
-    let endpoint = gateway.backend.load().endpoints().next().unwrap().clone();
+    let endpoint = gateway.backend.load().endpoints().next().unwrap();
     assert_eq!((endpoint.counts().requests(), endpoint.counts().connections()), (3, 1));
 }

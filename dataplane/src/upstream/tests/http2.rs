@@ -201,7 +201,7 @@ async fn more_connections_are_opened_when_all_are_full_and_beyond_the_last_one_w
         let mut client = client(&gateway).await;
         clients.spawn(async move { client.get("/").await.unwrap().status });
     }
-    let endpoint = gateway.backend.load().endpoints().next().unwrap().clone();
+    let endpoint = gateway.backend.load().endpoints().next().unwrap();
     let full = async {
         connections.wait_for(|count| *count == 3).await.unwrap();
         while endpoint.counts().pending() != 25 {
@@ -252,7 +252,7 @@ async fn a_client_that_goes_away_resets_its_stream_only() {
     });
     echo.wait_until(|counts| counts.requests == 1).await;
     waiting.abort();
-    let endpoint = gateway.backend.load().endpoints().next().unwrap().clone();
+    let endpoint = gateway.backend.load().endpoints().next().unwrap();
     let left = async {
         while endpoint.counts().in_flight() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;

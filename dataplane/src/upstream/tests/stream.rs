@@ -84,7 +84,7 @@ async fn a_client_that_goes_away_ends_the_call_at_once() {
     answer.frame().await.unwrap().unwrap();
     drop((answer, client));
     tokio::time::timeout(LONG, raw.wait_until(|counts| counts.connections_open == 0)).await.unwrap();
-    let endpoint = gateway.backend.load().endpoints().next().unwrap().clone();
+    let endpoint = gateway.backend.load().endpoints().next().unwrap();
     until(|| endpoint.counts().in_flight() == 0 && endpoint.counts().connections() == 0).await;
 }
 
@@ -154,7 +154,7 @@ async fn a_websocket_beats_on_through_swaps_and_counts_as_a_request_until_it_clo
     let echo = Echo::start("a").unwrap();
     let gateway = Gateway::start(1, said([echo.address()]));
     let pulse = Pulse::start(gateway.addresses[0], "shop.example", "/", Duration::from_millis(1)).await.unwrap();
-    let endpoint = gateway.backend.load().endpoints().next().unwrap().clone();
+    let endpoint = gateway.backend.load().endpoints().next().unwrap();
     for _ in 0..20 {
         pulse.more(3).await.unwrap();
         gateway.swap(said([]));

@@ -8,6 +8,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod body;
+pub mod explain;
 pub mod expression;
 pub mod filter;
 pub mod metrics;

@@ -14,6 +14,7 @@ mod sharded;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -32,6 +33,7 @@ use hosts::Hosts;
 pub use rule::Rule;
 use sharded::Sharded;
 pub use slots::{Slot, Slots};
+pub use trace::{Tried, Why};
 
 /// Everything that one request needs, at one revision. Immutable; live state (buckets, counters) is in the policies and
 /// backends, which move to the next table when their configuration is equal.

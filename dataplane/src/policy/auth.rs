@@ -132,6 +132,13 @@ impl AuthPolicy {
         }
     }
 
+    /// For `explain`: what it would decide, counted nowhere; the caller is known even if a rule then refuses it.
+    pub fn preview(&self, request: &RequestView<'_>, route: &RuleName, now: SystemTime) -> (Caller, Option<Reject>) {
+        let mut caller = Caller::default();
+        let judged = self.decide(request, route, now, &mut caller);
+        (caller, judged.err().map(|denied| denied.reject))
+    }
+
     /// `caller` becomes the one whose credential is good, whatever the rules then say.
     fn decide(
         &self,

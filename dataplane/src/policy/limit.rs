@@ -26,6 +26,15 @@ pub struct RateLimitPolicy {
     pub limits: Vec<Limit>,
 }
 
+/// What a limit says of a request before anything is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    pub key: String,
+    pub cost: u64,
+    /// Requests that pass now.
+    pub remaining: u64,
+}
+
 /// One limit and what lives of it.
 pub struct Limit {
     said: rate_limit::Limit,
@@ -58,6 +67,20 @@ impl RateLimitPolicy {
 impl Limit {
     pub fn name(&self) -> &str {
         &self.said.name
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.said.phase
+    }
+
+    /// For `explain`: takes nothing. `None`: the limit is not for this request.
+    pub fn preview(&self, scope: &Scope<'_>, now: Instant) -> Option<Preview> {
+        let (key, cost) = self.demand(scope)?;
+        let remaining = match self.buckets.take(&key, 0, now) {
+            Ok(level) => level.remaining,
+            Err(refused) => refused.level.remaining,
+        };
+        Some(Preview { key: key.into_owned(), cost, remaining })
     }
 
     fn compile(said: &rate_limit::Limit, before: Option<&Self>) -> Result<Self, String> {

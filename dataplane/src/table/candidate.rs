@@ -9,7 +9,7 @@ use ravelin_snapshot::{
 };
 use regex_automata::meta::Regex;
 
-use super::Rule;
+use super::{Rule, trace::Why};
 use crate::{
     expression::{Program, Scope},
     query,
@@ -80,11 +80,29 @@ impl Candidate {
         method.as_ref().is_none_or(|method| method == request.method)
             && headers.iter().all(|(name, value)| value.holds_header(request.headers, name))
             && parameters.iter().all(|(name, value)| value.holds_query(request.query, name))
-            && when.as_ref().is_none_or(|when| {
-                let caller = Caller::default();
-                let scope = Scope { request, caller: &caller, route: &self.rule.name, now };
-                when.eval_bool(&scope).unwrap_or(false) // API.md: an error in a `when` is false
-            })
+            && when.as_ref().is_none_or(|when| self.when_holds(when, request, now))
+    }
+
+    fn when_holds(&self, when: &Program, request: &RequestView<'_>, now: SystemTime) -> bool {
+        let caller = Caller::default();
+        let scope = Scope { request, caller: &caller, route: &self.rule.name, now };
+        when.eval_bool(&scope).unwrap_or(false) // API.md: an error in a `when` is false
+    }
+
+    /// As [`Candidate::holds`], with what does not hold.
+    pub(super) fn why_not(&self, request: &RequestView<'_>, now: SystemTime) -> Option<Why> {
+        let Conditions { method, headers, query: parameters, when } = &self.conditions;
+        if method.as_ref().is_some_and(|method| method != request.method) {
+            return Some(Why::Method);
+        }
+        if let Some((name, _)) = headers.iter().find(|(name, value)| !value.holds_header(request.headers, name)) {
+            return Some(Why::Header(name.to_string()));
+        }
+        if let Some((name, _)) = parameters.iter().find(|(name, value)| !value.holds_query(request.query, name)) {
+            return Some(Why::Query(name.clone()));
+        }
+        let when = when.as_ref().filter(|when| !self.when_holds(when, request, now));
+        when.map(|_| Why::When)
     }
 }
 

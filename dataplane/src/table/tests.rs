@@ -257,6 +257,28 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_rule_that_is_explained_is_the_one_that_serves(
+        routes in proptest::collection::btree_map(key(), a_route(), 1..8),
+        requests in proptest::collection::vec(asked(), 24),
+    ) {
+        let mut snapshot = Snapshot::default();
+        routes.into_iter().for_each(|(key, part)| snapshot.routes.insert(key, part));
+        let table = Table::build(Arc::new(snapshot), None).unwrap();
+        for asked in &requests {
+            let (found, explained) = asked.with(|view| {
+                let found = table.find(view, SystemTime::UNIX_EPOCH).map(|found| found.rule.name.clone());
+                let explained = table.trace(view, SystemTime::UNIX_EPOCH).into_iter().find(|tried| tried.why.is_none());
+                (found, explained.map(|tried| tried.rule.name.clone()))
+            });
+            prop_assert_eq!(explained, found, "{:?}", asked);
+        }
+    }
+}
+
 #[test]
 fn a_prefix_is_of_whole_segments() {
     let prefix = |path: &str| plain(PathMatch::Prefix(path.into()));

@@ -1,0 +1,185 @@
+//! Explanations of a small shop.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use ravelin_snapshot::{
+    HostPattern, ObjectKey, Part, Snapshot,
+    auth::{AuthPolicy, Mode, Network},
+    backend::{self, Address, Algorithm, BackendKey, BackendKind, Connections, Endpoint, Protocol},
+    rate_limit::{Limit, Phase, RateLimitPolicy, TokenBucket},
+    route,
+};
+use serde_json::json;
+
+use super::*;
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new("shop", name)
+}
+
+fn backend_key() -> BackendKey {
+    BackendKey { kind: BackendKind::Service, namespace: "shop".into(), name: "orders".into(), port: 80 }
+}
+
+fn rule(name: &str, path: &str, method: Option<&str>, action: route::Action) -> route::Rule {
+    let path = PathMatch::Prefix(path.to_owned());
+    let one = Match { path, method: method.map(str::to_owned), headers: vec![], query: vec![], when: None };
+    route::Rule {
+        name: name.to_owned(),
+        matches: vec![one],
+        auth: route::Guard::Open,
+        limits: vec![],
+        request_headers: Default::default(),
+        response_headers: Default::default(),
+        action,
+        timeouts: Default::default(),
+    }
+}
+
+fn forward() -> route::Action {
+    route::Action::Forward(route::Forward {
+        backends: vec![route::WeightedBackend {
+            weight: 1,
+            target: route::Target::Backend(backend_key()),
+            request_headers: Default::default(),
+            response_headers: Default::default(),
+            rewrite: None,
+        }],
+        rewrite: Some(route::Rewrite { hostname: None, path: Some(route::PathRewrite::Prefix("/v1".into())) }),
+        algorithm: None,
+        fallback: None,
+    })
+}
+
+fn shop() -> Table {
+    let mut snapshot = Snapshot::default();
+    let address: SocketAddr = ([10, 0, 0, 1], 80).into();
+    let orders = backend::Backend {
+        protocol: Protocol::Http1,
+        algorithm: Algorithm::RoundRobin,
+        connections: Connections::default(),
+        endpoints: vec![Endpoint { address: Address::Ip(address), weight: 1 }],
+    };
+    snapshot.backends.insert(backend_key(), Part::new(orders));
+    let network = Network { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![] };
+    let office = AuthPolicy {
+        mode: Mode::Enforce,
+        exclude: vec![],
+        network,
+        authentication: None,
+        rules: vec![],
+        forward: vec![],
+    };
+    snapshot.auth.insert(key("office"), Part::new(office));
+    let bucket = TokenBucket { requests: 3, per_ms: 60_000, burst: 3 };
+    let limit = Limit { name: "all".into(), key: None, when: None, cost: None, phase: Phase::Main, bucket };
+    snapshot.limits.insert(key("few"), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit] }));
+    let redirect = route::Action::Redirect(route::Redirect {
+        scheme: Some("https".into()),
+        hostname: None,
+        port: None,
+        path: None,
+        status: 308,
+    });
+    let read = route::Rule {
+        auth: route::Guard::Policy(key("office")),
+        limits: vec![route::Guard::Policy(key("few"))],
+        ..rule("read", "/orders", Some("GET"), forward())
+    };
+    let closed = route::Rule { auth: route::Guard::Closed(key("lost")), ..rule("closed", "/closed", None, forward()) };
+    let rules = vec![read, rule("old", "/old", None, redirect), closed];
+    let hosts = vec![HostPattern::parse("shop.example")];
+    snapshot
+        .routes
+        .insert(key("orders"), Part::new(route::Route { created: None, hosts, certificates: vec![], rules }));
+    Table::build(Arc::new(snapshot), None).unwrap()
+}
+
+fn ask(table: &Table, method: &str, url: &str, source: &str) -> Explanation {
+    let request = ExplainRequest::parse(method, url, [], Some(source)).unwrap();
+    explain(table, &request, Instant::now(), SystemTime::UNIX_EPOCH)
+}
+
+#[test]
+fn a_forwarded_request_is_told_its_policies_its_path_and_its_backend() {
+    let table = shop();
+    let said = ask(&table, "GET", "http://Shop.example:8080/orders/../orders/7?x=1", "10.1.2.3");
+    assert_eq!(
+        said.rule.as_ref().map(|place| (place.route.as_str(), place.rule.as_str())),
+        Some(("shop/orders", "read"))
+    );
+    let decisions: Vec<_> = said.policies.iter().map(|policy| (policy.name.as_str(), policy.decision)).collect();
+    assert_eq!(decisions, [("shop/office", Decision::Allow), ("shop/few", Decision::Allow)]);
+    let action = serde_json::to_value(&said.action).unwrap();
+    let share = json!({
+        "backend": "Service/shop/orders:80", "weight": 1, "endpoints": 1, "path": "/v1/7", "host": "shop.example:8080",
+    });
+    assert_eq!(action, json!({"kind": "forward", "backends": [share], "fallback": null}));
+    assert_eq!(said.refusal, None);
+    assert!(
+        said.to_string().contains("RateLimitPolicy shop/few, limit all allows: key ``: 3 left, 1 needed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn nothing_is_counted_and_nothing_is_taken() {
+    let table = shop();
+    for _ in 0..10 {
+        assert_eq!(ask(&table, "GET", "http://shop.example/orders", "10.1.2.3").refusal, None);
+        assert!(ask(&table, "GET", "http://shop.example/orders", "192.0.2.1").refusal.is_some());
+    }
+    let policy = table.auth_policies().next().unwrap();
+    assert_eq!((policy.decisions.allow.get(), policy.decisions.deny.get()), (0, 0));
+    assert_eq!(table.limits().next().unwrap().limits[0].refused.get(), 0);
+}
+
+#[test]
+fn a_refusal_names_the_policy_and_what_is_behind_it_is_not_reached() {
+    let said = ask(&shop(), "GET", "http://shop.example/orders", "192.0.2.1");
+    let decisions: Vec<_> = said.policies.iter().map(|policy| (policy.decision, policy.detail.as_str())).collect();
+    assert_eq!(decisions[0], (Decision::Deny, "forbidden, rule `network`"));
+    assert_eq!(decisions[1].0, Decision::NotReached);
+    assert_eq!(said.refusal, Some(Refusal { status: 403, reason: "forbidden" }));
+    let said = ask(&shop(), "GET", "http://shop.example/closed", "192.0.2.1");
+    assert_eq!((said.policies[0].name.as_str(), said.policies[0].decision), ("shop/lost", Decision::Closed));
+    assert_eq!(said.refusal, Some(Refusal { status: 503, reason: "policy_invalid" }));
+}
+
+#[test]
+fn a_request_without_a_rule_is_told_what_keeps_it_from_the_nearest() {
+    let said = ask(&shop(), "POST", "http://shop.example/orders", "10.1.2.3");
+    assert_eq!((said.rule.is_none(), said.refusal.unwrap().reason), (true, "no_route"));
+    assert_eq!((said.others[0].place.rule.as_str(), said.others[0].why.as_str()), ("read", "not the method"));
+    assert_eq!(said.others[1].why, "not the path");
+    assert!(ask(&shop(), "GET", "http://other.example/orders", "10.1.2.3").others.is_empty());
+}
+
+#[test]
+fn a_redirect_says_where_to() {
+    let said = ask(&shop(), "GET", "http://shop.example/old/x?q=1", "10.1.2.3");
+    let action = serde_json::to_value(&said.action).unwrap();
+    assert_eq!(action, json!({"kind": "redirect", "status": 308, "location": "https://shop.example/old/x?q=1"}));
+}
+
+#[test]
+fn what_cannot_be_a_request_says_what_to_write() {
+    let parse = |method, url, headers: &[&'static str], source| {
+        ExplainRequest::parse(method, url, headers.iter().copied(), source).err().map(|error| error.to_string())
+    };
+    for (error, expected) in [
+        (parse("G ET", "http://a/", &[], None), "is not a method"),
+        (parse("GET", "ftp://a/", &[], None), "is not a URL"),
+        (parse("GET", "/a", &[], None), "is not a URL"),
+        (parse("GET", "/a", &["x"], None), "is not a header"),
+        (parse("GET", "http://a/../..", &[], None), "400 bad_request"),
+        (parse("GET", "http://a/", &[], Some("x")), "is not an address"),
+    ] {
+        assert!(error.as_ref().is_some_and(|error| error.contains(expected)), "{error:?}: {expected}");
+    }
+    assert_eq!(parse("GET", "/a", &["Host: b.example"], Some("10.0.0.1:7")), None);
+}

@@ -2,6 +2,7 @@
 
 mod check;
 mod crds;
+mod explain;
 mod key;
 mod log;
 mod output;
@@ -26,6 +27,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
     Key(key::KeyArgs),
     Crds(crds::CrdsArgs),
     Version(version::VersionArgs),
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("no crypto provider is installed yet");
     let outcome = match Arguments::parse().command {
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Crds(_) => crds::run().map(|()| ExitCode::SUCCESS),
         Command::Version(args) => version::run(&args).map(|()| ExitCode::SUCCESS),

@@ -199,7 +199,7 @@ impl<'a> OnRoute<'a> {
         self.route.iter().copied().find(|policy| policy.section.as_deref() == section)
     }
 
-    /// How much of the rule of that name may be called.
+    /// How much of the rule of that name may be called. What is beyond [`MAX_LIMITS`] is closed.
     pub(super) fn limits(&self, rule: Option<&str>) -> Vec<Guard> {
         if let Some(closing) = self.unknown.or(self.lost) {
             return vec![Guard::Closed(closing.key().clone())];

@@ -116,7 +116,12 @@ impl Notes {
                 }
             }
         };
-        let accepted = state(false, Reason::Accepted, "The object is valid.");
+        let warnings = || self.findings.iter().filter(|finding| finding.severity == Severity::Warning);
+        let good = match warnings().next() {
+            None => "The object is valid.".to_owned(),
+            Some(first) => format!("The object is valid, but: {}", explain(first, warnings().count() - 1)),
+        };
+        let accepted = state(false, Reason::Accepted, &good);
         let resolved_refs = state(true, Reason::ResolvedRefs, "What the object refers to is there.");
         Verdict { generation, accepted, resolved_refs, findings: self.findings }
     }

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use ravelin_crds::{Limit, LimitAlgorithm, LimitPhase, Rate, RateLimitPolicySpec, RateLimitScope};
-use ravelin_snapshot::rate_limit::{self, Phase, RateLimitPolicy, TokenBucket};
+use ravelin_snapshot::{
+    expression::Expression,
+    rate_limit::{self, Phase, RateLimitPolicy, TokenBucket},
+};
 
 use super::{
     auth::{bound, entry_name, mode},
@@ -91,6 +94,11 @@ fn limit(said: &Limit, field: Field<'_>, notes: &mut Notes) -> Option<rate_limit
         LimitPhase::Main => Phase::Main,
         LimitPhase::PreAuthentication => Phase::PreAuthentication,
     };
+    let names_caller = |said: &Option<Expression>| said.as_ref().is_some_and(|said| said.source.contains("caller."));
+    if phase == Phase::PreAuthentication && [&key, &when, &cost].into_iter().any(names_caller) {
+        let message = "the caller is not known before authentication: to this limit, all are anonymous";
+        notes.warning(field.member("phase"), Reason::Suspicious, message, "Use the phase Main.");
+    }
     let bucket = bucket(rate.as_ref()?, field.member("rate"), notes);
     Some(rate_limit::Limit { name: name.clone(), key, when, cost, phase, bucket })
 }

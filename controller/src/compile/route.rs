@@ -6,6 +6,8 @@ pub(super) mod host;
 pub(super) mod matches;
 pub(super) mod place;
 
+use std::collections::BTreeSet;
+
 use ravelin_crds::{ApiRouteRule, ApiRouteSpec, RouteTls, Timeouts};
 use ravelin_snapshot::{
     HostPattern, ObjectKey,
@@ -19,7 +21,10 @@ use super::{
     reference,
     work::{Reads, Work},
 };
-use crate::{object::Object, verdict::Reason};
+use crate::{
+    object::{Kind, Object},
+    verdict::Reason,
+};
 
 /// Rules of one route, at most.
 const MAX_RULES: usize = 64;
@@ -39,7 +44,7 @@ pub(super) fn compile(work: &mut Work<'_>, reads: &mut Reads, object: &Object<Ap
     let certificates =
         tls.as_ref().map(|tls| certificates(work, reads, &mut notes, object, tls, &hosts)).unwrap_or_default();
     let mut rules = self::rules(work, reads, &mut notes, object, rules);
-    guard(work, reads, object, &mut rules);
+    guard(work, reads, &mut notes, object, &mut rules);
     let route = Route { created: object.meta.created, hosts, certificates, rules };
     let served = !route.hosts.is_empty();
     (served.then_some(route), notes)
@@ -115,7 +120,7 @@ fn rules(
 }
 
 /// Puts the policies that bind the route's rules before them.
-fn guard(work: &Work<'_>, reads: &mut Reads, object: &Object<ApiRouteSpec>, rules: &mut [Rule]) {
+fn guard(work: &Work<'_>, reads: &mut Reads, notes: &mut Notes, object: &Object<ApiRouteSpec>, rules: &mut [Rule]) {
     let key = &object.meta.key;
     let said = &object.spec.rules;
     let names = said.iter().filter_map(|rule| rule.name.as_deref()).collect();
@@ -124,10 +129,22 @@ fn guard(work: &Work<'_>, reads: &mut Reads, object: &Object<ApiRouteSpec>, rule
     }
     let auth = OnRoute::new(&work.index.auth, key, &names);
     let limits = OnRoute::new(&work.index.limits, key, &names);
+    let field = Field::SPEC.member("rules");
+    let mut closed = BTreeSet::new();
     for (index, rule) in rules.iter_mut().enumerate() {
         let name = said.get(index).and_then(|said| said.name.as_deref());
         rule.auth = auth.auth(name);
         rule.limits = limits.limits(name);
+        let guards = [(Kind::AuthPolicy, &rule.auth)].into_iter();
+        for (kind, guard) in guards.chain(rule.limits.iter().map(|guard| (Kind::RateLimitPolicy, guard))) {
+            if let Guard::Closed(policy) = guard
+                && closed.insert((kind, policy.clone()))
+            {
+                let message = format!("{kind} {policy} cannot be enforced and closes this rule: 503 `policy_invalid`");
+                let remedy = "See what the policy's own status says; all policies of a rule have at most 1000 limits.";
+                notes.warning(field.item(index), Reason::Suspicious, message, remedy);
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The compiler on small worlds. Promises to users are the golden cases in `tests/golden`.
 
+mod anything;
 mod edits;
 
 use ravelin_crds::{ApiRouteRule, ApiRouteSpec, BackendEndpoint, BackendRef, BackendSpec};

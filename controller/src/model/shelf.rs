@@ -11,9 +11,11 @@ const SHARDS: usize = 256;
 /// A copy shares everything; a change copies one shard; a comparison passes over shards that are shared.
 #[derive(Debug)]
 pub struct Shelf<K, V> {
-    shards: Arc<[Arc<BTreeMap<K, Arc<V>>>]>,
+    shards: Arc<[Arc<Shard<K, V>>]>,
     len: usize,
 }
+
+type Shard<K, V> = BTreeMap<K, Arc<V>>;
 
 /// A key whose value differs between two shelves.
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl<K: Clone + Ord + Hash, V: PartialEq> Shelf<K, V> {
         })
     }
 
-    fn shard_mut(&mut self, key: &K) -> &mut BTreeMap<K, Arc<V>> {
+    fn shard_mut(&mut self, key: &K) -> &mut Shard<K, V> {
         Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[shard_of(key)])
     }
 }

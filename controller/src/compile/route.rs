@@ -22,7 +22,7 @@ use super::{
     work::{Reads, Work},
 };
 use crate::{
-    object::{Kind, Object},
+    object::{Fault, Kind, Object},
     verdict::Reason,
 };
 
@@ -98,6 +98,7 @@ fn rules(
         // Its hosts are its own all the same.
         return vec![broken(String::from("0"), matches::compile(&[], field, notes))];
     }
+    let misread = is_misread(&object.faults);
     let mut rules: Vec<Rule> = Vec::with_capacity(said.len());
     for (index, said) in said.iter().enumerate().take(MAX_RULES) {
         let field = field.item(index);
@@ -109,7 +110,7 @@ fn rules(
             notes.invalid(field.member("name"), message, "Give each rule a name of its own.");
         }
         let rule = rule(work, reads, notes, object, (index, said), field);
-        let sound = notes.breaks() == before && !touches(&object.faults, field);
+        let sound = !misread && notes.breaks() == before && !touches(&object.faults, field);
         rules.push(if sound {
             rule
         } else {
@@ -146,6 +147,14 @@ fn guard(work: &Work<'_>, reads: &mut Reads, notes: &mut Notes, object: &Object<
             }
         }
     }
+}
+
+/// Whether there is something beside the members of the spec that may have been meant for any of them, such as `hostname`.
+fn is_misread(faults: &[Fault]) -> bool {
+    faults.iter().any(|fault| {
+        let member = fault.field.strip_prefix("spec.").and_then(|inner| inner.split(['.', '[']).next());
+        member.is_some_and(|member| !["parentRefs", "hostnames", "tls", "rules"].contains(&member))
+    })
 }
 
 /// A rule that keeps its place.

@@ -39,13 +39,11 @@ pub(super) fn owned(
     object: &Object<ApiRouteSpec>,
 ) -> Vec<HostPattern> {
     let field = Field::SPEC.member("hostnames");
-    if touches(&object.faults, field) {
-        // Which hosts were meant is unknown, and "every host" is certainly not what was.
-        return Vec::new();
-    }
     let names = &object.spec.hostnames;
     if names.is_empty() {
-        return vec![HostPattern::Any];
+        // If there may be hosts that could not be read, "every host" is certainly not what was meant.
+        let unclear = touches(&object.faults, field) || super::is_misread(&object.faults);
+        return if unclear { Vec::new() } else { vec![HostPattern::Any] };
     }
     if names.len() > MAX_HOSTNAMES {
         let message = format!("{} hostnames are more than {MAX_HOSTNAMES}", names.len());

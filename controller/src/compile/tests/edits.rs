@@ -108,7 +108,8 @@ fn api_route() -> impl Strategy<Value = AnyObject> {
     let spec = (hosts, tls, parents, vec(rule(), 0..3)).prop_map(|(hostnames, tls, parent_refs, rules)| {
         json!({"hostnames": hostnames, "tls": tls, "parentRefs": parent_refs, "rules": rules})
     });
-    object_of(spec, vec!["spec.hostnames", "spec.rules[0].matches", "spec.rules", ""]).prop_map(AnyObject::ApiRoute)
+    object_of(spec, vec!["spec.hostnames", "spec.rules[0].matches", "spec.rules", "", "spec.hostname"])
+        .prop_map(AnyObject::ApiRoute)
 }
 
 fn route_targets() -> impl Strategy<Value = Value> {

@@ -271,9 +271,10 @@ impl Check<'_> {
     fn flaw(&mut self, place: Place, message: impl Into<String>, remedy: impl Into<String>) {
         let (message, remedy) = (message.into(), remedy.into());
         match self.flaws.len() {
+            // What comes after may be anywhere: it is a fault of the whole document.
             MAX_FLAWS => self.flaws.push(Flaw {
                 place,
-                field: self.field.clone(),
+                field: String::new(),
                 message: "there are more errors from here on".to_owned(),
                 remedy: "correct the first ones, then look again".to_owned(),
             }),

@@ -2,10 +2,13 @@
 
 mod check;
 mod crds;
+mod dataplane;
 mod explain;
 mod key;
 mod log;
 mod output;
+mod serve;
+mod standalone;
 mod version;
 
 use std::{io::Write, process::ExitCode};
@@ -26,6 +29,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Standalone(Box<standalone::StandaloneArgs>),
+    Dataplane(Box<dataplane::DataplaneArgs>),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Key(key::KeyArgs),
@@ -37,6 +42,8 @@ fn main() -> ExitCode {
     // Whoever comes first decides for the process, so it is us. It fails only if somebody was before us. (invariant)
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("no crypto provider is installed yet");
     let outcome = match Arguments::parse().command {
+        Command::Standalone(args) => standalone::run(&args),
+        Command::Dataplane(args) => dataplane::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(&args).map(|()| ExitCode::SUCCESS),

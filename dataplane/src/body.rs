@@ -1,15 +1,86 @@
-//! Bodies of answers: nothing, a few bytes of our own, or a stream from a backend.
+//! Bodies: of requests, as clients send them; of answers: nothing, a few bytes of our own, or a stream from a backend.
 
 use std::{
     convert::Infallible,
+    future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::upstream::UpstreamBody;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::{server::Open, upstream::UpstreamBody};
+
+/// The body of a request: an error if the client breaks off or is silent for too long.
+pub struct RequestBody {
+    incoming: Incoming,
+    idle: Option<Idle>,
+    /// The connection is in use as long as this is.
+    _open: Option<Open>,
+}
+
+/// The bound on silence. There is no timer until the client is waited for.
+struct Idle {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl RequestBody {
+    pub fn new(incoming: Incoming, idle: Duration, open: Option<Open>) -> Self {
+        Self { incoming, idle: Some(Idle { limit: idle, timer: None, waiting: false }), _open: open }
+    }
+
+    /// For whoever bounds it himself.
+    pub fn unbounded(incoming: Incoming) -> Self {
+        Self { incoming, idle: None, _open: None }
+    }
+}
+
+impl Idle {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if !self.waiting {
+            timer.as_mut().reset(Instant::now() + limit);
+            self.waiting = true;
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                if let Some(idle) = &mut self.idle {
+                    idle.waiting = false;
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Client)))
+            }
+            Poll::Pending => match &mut self.idle {
+                Some(idle) => idle.poll(cx).map(|()| Some(Err(BodyError::Idle))),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
 
 /// The body of an answer to a client.
 pub enum AnswerBody {
@@ -26,6 +97,8 @@ pub enum BodyError {
     Backend(#[from] hyper::Error),
     #[error("the backend broke off: {0}")]
     BackendStream(#[from] h2::Error),
+    #[error("the client broke off: {0}")]
+    Client(#[source] hyper::Error),
     #[error("the stream was silent for too long")]
     Idle,
     #[error("the request took too long")]

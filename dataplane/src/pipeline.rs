@@ -1,74 +1,170 @@
 //! The way of a request, top to bottom. The order is the design's, with the reason at the line.
 
-use std::{rc::Rc, time::Instant, time::SystemTime};
+mod forward;
+mod headers;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use std::{
+    rc::Rc,
+    time::{Instant, SystemTime},
+};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
 use crate::{
-    body::AnswerBody,
+    body::{AnswerBody, RequestBody},
     expression::Scope,
+    filter::{DirectResponse, Redirect, Redirected},
     policy::{
         auth::Admitted,
         limit::{self, Permit, Phase},
     },
     reject::{Reason, Refused, Reject},
-    request::{Caller, Connection, RequestView, Target},
+    request::{self, Caller, Connection, RequestView, Target, X_REQUEST_ID},
     server::Worker,
     table::{
-        Table,
-        rule::{Action, Destination, Guard, Rule},
+        Found, Table,
+        rule::{Action, Guard, Rule},
     },
-    upstream,
 };
 
+/// What all stages of one request may read.
+struct Exchange<'a> {
+    worker: &'a Rc<Worker>,
+    table: &'a Table,
+    connection: &'a Connection,
+    target: &'a Target,
+    now: Instant,
+    clock: SystemTime,
+}
+
 /// Answers one request. It never fails: what goes wrong becomes an answer with a reason.
-pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Request<Incoming>) -> Response<AnswerBody> {
+pub async fn handle(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    request: Request<RequestBody>,
+) -> Response<AnswerBody> {
     let table = worker.table();
-    let grpc = request
-        .headers()
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    let target = match Target::read(&request, connection, &worker.settings) {
-        Ok(target) => target,
-        Err(reject) => return reject.render(Refused { request_id: "", grpc }).map(AnswerBody::from),
+    let id = request::keep(request.headers()).unwrap_or_else(|| worker.request_id());
+    let grpc = headers::is_grpc(request.headers());
+    let head = request.method() == Method::HEAD;
+    let http2 = request.version() == Version::HTTP_2;
+    let settings = &worker.settings;
+    let (now, clock) = (Instant::now(), SystemTime::now());
+    let answered = match Target::read(&request, connection, id.clone(), &settings.trusted_proxies, &settings.bounds) {
+        Ok(target) => {
+            let exchange = Exchange { worker, table: &table, connection, target: &target, now, clock };
+            exchange.stages(request).await
+        }
+        Err(reject) => Err(reject),
     };
-    match stages(worker, &table, connection, &target, request).await {
-        Ok(answer) => answer,
-        Err(reject) => reject.render(Refused { request_id: &target.id, grpc }).map(AnswerBody::from),
+    let malformed =
+        matches!(&answered, Err(reject) if matches!(reject.reason, Reason::BadRequest | Reason::HeadersTooLarge));
+    let mut answer = answered.unwrap_or_else(|reject| {
+        let refused = Refused { request_id: id.to_str().unwrap_or_default(), grpc };
+        reject.render(refused).map(AnswerBody::from)
+    });
+    answer.headers_mut().insert(X_REQUEST_ID, id);
+    if malformed && !http2 {
+        // Who sends such a head may see the next one begin elsewhere than we do.
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if head || answer.status() == StatusCode::NO_CONTENT || answer.status() == StatusCode::NOT_MODIFIED {
+        headers::without_content(&mut answer, head);
+    }
+    answer
+}
+
+impl<'a> Exchange<'a> {
+    async fn stages(&self, request: Request<RequestBody>) -> Result<Response<AnswerBody>, Reject> {
+        let Self { table, target, now, clock, .. } = *self;
+        if target.path() == "*" {
+            return Ok(headers::empty(StatusCode::NO_CONTENT)); // the server itself: it is there
+        }
+        if !self.is_directed() {
+            return Err(Reason::Misdirected.into()); // before the route: the host is not this connection's
+        }
+        let view = RequestView {
+            method: request.method(),
+            path: target.path(), // one form for route, policy and backend
+            query: target.query(),
+            headers: request.headers(),
+            host: target.host(),
+            scheme: target.scheme(),
+            id: target.id(),
+            source: target.client.source,
+        };
+        let found = table.find(&view, clock).ok_or(Reason::NoRoute)?;
+        let rule = found.rule;
+        let anonymous = Caller::default();
+        let scope = Scope { request: &view, caller: &anonymous, route: &rule.name, now: clock };
+        let early = limits(table, rule, Phase::PreAuthentication, &scope, now)?; // cheap, before credentials cost anything
+        let admitted = match authorise(table, rule, &view, clock) {
+            Ok(admitted) => admitted,
+            Err(reject) => return Ok(self.refuse(&reject, early, &request)),
+        };
+        let scope = Scope { caller: &admitted.caller, ..scope };
+        let permit = match limits(table, rule, Phase::Main, &scope, now) {
+            Ok(permit) => permit.and(early), // may name the caller
+            Err(reject) => return Ok(self.refuse(&reject, early, &request)),
+        };
+        let caller = headers::CallerHeaders::of(table, rule, &admitted, &view, clock);
+        let grpc = headers::is_grpc(request.headers());
+        let acted = match &rule.action {
+            // Behind the policies, like all else.
+            Action::Redirect(redirect) => Ok(self.redirect(redirect, &found)),
+            Action::Respond(response) => Ok(respond(response, rule)),
+            Action::Reject(reason) => Err((*reason).into()),
+            Action::Forward(forward) => forward::forward(self, forward, &found, &caller, request).await,
+        };
+        let mut answer = acted.unwrap_or_else(|reject: Reject| self.render(&reject, grpc));
+        permit.tell(answer.headers_mut());
+        Ok(answer)
+    }
+
+    /// Whether the connection's certificate is the host's.
+    fn is_directed(&self) -> bool {
+        let tls = self.connection.scheme == request::Scheme::Https;
+        let server_name = self.connection.server_name.as_deref();
+        !tls || self.table.certificates().fit(server_name, self.target.host())
+    }
+
+    /// A refusal that still tells about the limits that admitted the request so far.
+    fn refuse<B>(&self, reject: &Reject, permit: Permit<'_>, request: &Request<B>) -> Response<AnswerBody> {
+        let mut answer = self.render(reject, headers::is_grpc(request.headers()));
+        permit.tell(answer.headers_mut());
+        answer
+    }
+
+    fn render(&self, reject: &Reject, grpc: bool) -> Response<AnswerBody> {
+        reject.render(Refused { request_id: self.target.id(), grpc }).map(AnswerBody::from)
+    }
+
+    fn redirect(&self, redirect: &Redirect, found: &Found<'_>) -> Response<AnswerBody> {
+        let from = Redirected {
+            scheme: self.target.scheme().as_str(),
+            host: self.target.host(),
+            port: self.target.port(),
+            path: self.target.path(),
+            query: self.target.query(),
+            prefix: found.prefix,
+        };
+        let mut answer = headers::empty(redirect.status);
+        if let Ok(location) = HeaderValue::try_from(redirect.location(from)) {
+            answer.headers_mut().insert(header::LOCATION, location);
+        }
+        found.rule.response_headers.apply(answer.headers_mut());
+        answer
     }
 }
 
-async fn stages(
-    worker: &Rc<Worker>,
-    table: &Table,
-    connection: &Connection,
-    target: &Target,
-    request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Reject> {
-    let (now, clock) = (Instant::now(), SystemTime::now());
-    let headers = request.headers().clone();
-    let view = RequestView {
-        method: &request.method().clone(),
-        path: &target.path,
-        query: &target.query,
-        headers: &headers,
-        host: &target.host,
-        scheme: connection.scheme,
-        id: &target.id,
-        source: target.source,
-    };
-    let found = table.find(&view, clock).ok_or(Reason::NoRoute)?;
-    let rule = found.rule;
-    let anonymous = Caller::default();
-    let scope = Scope { request: &view, caller: &anonymous, route: &rule.name, now: clock };
-    let early = limits(table, rule, Phase::PreAuthentication, &scope, now)?; // cheap, before credentials cost anything
-    let admitted = authorise(table, rule, &view, clock)?;
-    let scope = Scope { caller: &admitted.caller, ..scope };
-    let permit = limits(table, rule, Phase::Main, &scope, now)?.and(early); // may name the caller
-    let mut answer = act(worker, table, rule, request, &admitted).await?;
-    permit.tell(answer.headers_mut());
-    Ok(answer)
+fn respond(response: &DirectResponse, rule: &Rule) -> Response<AnswerBody> {
+    let mut answer = Response::new(AnswerBody::from(response.body.clone()));
+    *answer.status_mut() = response.status;
+    if let Some(kind) = &response.content_type {
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
+    }
+    rule.response_headers.apply(answer.headers_mut());
+    answer
 }
 
 fn limits<'t>(
@@ -93,36 +189,5 @@ fn authorise(table: &Table, rule: &Rule, view: &RequestView<'_>, clock: SystemTi
         Guard::Open => Ok(Admitted::default()),
         Guard::Policy(slot) => table.auth(*slot).judge(view, &rule.name, clock),
         Guard::Closed(_) => Err(Reason::PolicyInvalid.into()),
-    }
-}
-
-/// What the rule does, now that its guards have admitted the request.
-async fn act(
-    worker: &Rc<Worker>,
-    table: &Table,
-    rule: &Rule,
-    request: Request<Incoming>,
-    _admitted: &Admitted,
-) -> Result<Response<AnswerBody>, Reject> {
-    match &rule.action {
-        Action::Forward(forward) => {
-            let destination = forward.backends.first().map(|target| target.to);
-            let backend = match destination.ok_or(Reason::NoEndpoints)? {
-                Destination::Backend(slot) => table.backend(slot),
-                Destination::Reject(reason) => return Err(reason.into()),
-            };
-            let call = upstream::Call {
-                backend,
-                algorithm: forward.algorithm,
-                request: request.map(upstream::Upload::from),
-                deadline: None,
-                attempt_timeout: rule.timeouts.backend_request,
-                stream_idle: rule.timeouts.stream_idle,
-            };
-            let answer = upstream::send(&worker.pools, call).await.map_err(|failure| failure.reason)?;
-            Ok(answer.map(|body| AnswerBody::Upstream(Box::new(body))))
-        }
-        Action::Redirect(_) | Action::Respond(_) => Err(Reason::RouteInvalid.into()),
-        Action::Reject(reason) => Err((*reason).into()),
     }
 }

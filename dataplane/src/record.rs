@@ -204,6 +204,7 @@ impl BodyError {
     fn reason(&self) -> Reason {
         match self {
             Self::Backend(_) | Self::BackendStream(_) => Reason::BackendRefused,
+            Self::Client(_) => Reason::BadRequest,
             Self::Idle => Reason::BackendTimeout,
             Self::Deadline => Reason::RequestTimeout,
         }

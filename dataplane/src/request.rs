@@ -1,9 +1,19 @@
 //! What is known of a request: by its head, and by who sent it.
 
-use std::net::SocketAddr;
+mod forwarded;
+mod id;
+mod target;
 
-use http::{HeaderMap, Method};
+use std::{cell::RefCell, net::SocketAddr};
+
+use http::{HeaderMap, HeaderValue, Method};
+use ipnet::IpNet;
 use serde_json::Value;
+
+pub use forwarded::Client;
+pub(crate) use id::RequestIds;
+pub use id::{X_REQUEST_ID, keep};
+pub use target::Target;
 
 /// What matching, policies and expressions may read. It borrows from the request and from the connection.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +71,7 @@ pub struct RuleName {
 }
 
 /// The connection that a request came over.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Connection {
     /// The other end of the socket, or whom the PROXY protocol names.
     pub peer: SocketAddr,
@@ -69,37 +79,33 @@ pub struct Connection {
     pub scheme: Scheme,
     /// The name that the client asked for in the TLS handshake, in lower case.
     pub server_name: Option<String>,
+    /// The peer is one of `--trusted-proxies`: what it says of its client is believed.
+    trusted: bool,
+    /// The peer as `X-Forwarded-For` names it.
+    peer_text: HeaderValue,
+    /// The last `Host`, and the `Forwarded` that belongs to it: nearly always the next request's too.
+    forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
 }
 
-/// What the pipeline has found out about a request's head before it looks for a route. Owned, so that the head itself
-/// can be changed for the backend while policies and logs still read what the client sent.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// In normal form.
-    pub path: String,
-    pub query: String,
-    pub host: String,
-    pub id: String,
-    pub source: SocketAddr,
-}
-
-impl Target {
-    /// Judges host, path, query and forwarded headers. An error is a 400.
-    pub fn read<B>(
-        request: &http::Request<B>,
-        connection: &Connection,
-        _settings: &crate::Settings,
-    ) -> Result<Self, crate::reject::Reject> {
-        let bad = || crate::reject::Reject::from(crate::reject::Reason::BadRequest);
-        let path = crate::normalize::normalize(request.uri().path()).map_err(|_| bad())?.into_owned();
-        let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok()).ok_or_else(bad)?;
-        let host = host.rsplit_once(':').map_or(host, |(host, _)| host).to_ascii_lowercase();
-        Ok(Self {
-            path,
-            query: request.uri().query().unwrap_or_default().to_owned(),
-            host,
-            id: String::new(),
-            source: connection.peer,
-        })
+impl Connection {
+    pub fn new(
+        peer: SocketAddr,
+        local: SocketAddr,
+        scheme: Scheme,
+        server_name: Option<String>,
+        trusted: &[IpNet],
+    ) -> Self {
+        // A client that came over a socket for both families is still the IPv4 client that the ranges speak of.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        Self {
+            peer,
+            local: SocketAddr::new(local.ip().to_canonical(), local.port()),
+            scheme,
+            server_name,
+            trusted: forwarded::is_trusted(trusted, peer.ip()),
+            // Invariant: an address in text is visible ASCII.
+            peer_text: HeaderValue::from_str(&peer.ip().to_string()).expect("an address is a value (invariant)"),
+            forwarded: RefCell::new(None),
+        }
     }
 }

@@ -1,24 +1,51 @@
 //! Threads, sockets, TLS, connections, drain: what surrounds the pipeline.
+//!
+//! A worker is one thread with a runtime of its own: it accepts on listeners of its own, and what it accepts never
+//! leaves it. What the threads share is here, in [`Shared`]; none of it is written on a request's way.
 
-use std::{io, net::SocketAddr, path::PathBuf, rc::Rc, sync::Arc};
+mod connection;
+mod cores;
+mod lifecycle;
+mod listen;
+mod proxy_protocol;
+mod stream;
+pub mod tls;
+mod worker;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicUsize},
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use ravelin_snapshot::{Snapshot, channel::Subscriber, store::Store};
-use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::{
     Settings,
-    admin::Pages,
-    pipeline, receiver,
-    request::{Connection, Scheme},
+    admin::{self, Pages, Surface},
+    receiver,
     table::Table,
-    upstream::Pools,
 };
+pub use lifecycle::{NotReady, Origin, Progress, Stage};
+pub use stream::Open;
+pub use worker::Worker;
 
 /// What all threads share.
 pub struct Shared {
     pub settings: Settings,
-    table: ArcSwap<Table>,
+    table: Arc<ArcSwap<Table>>,
+    /// What has come of snapshots until now.
+    progress: watch::Sender<Progress>,
+    stage: watch::Sender<Stage>,
+    /// Client connections and tunnels, for their bound and for metrics.
+    connections: AtomicUsize,
+    tls: tls::Acceptor,
+    pub addresses: Addresses,
+    pub started: Instant,
 }
 
 impl Shared {
@@ -30,20 +57,28 @@ impl Shared {
     pub fn swap(&self, table: Arc<Table>) {
         self.table.store(table);
     }
-}
 
-/// What one worker's thread owns: nothing here is shared, nothing here is locked.
-pub struct Worker {
-    pub settings: Settings,
-    /// Its connections to backends.
-    pub pools: Pools,
-    shared: Arc<Shared>,
-}
+    /// What has come of snapshots until now.
+    pub fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
 
-impl Worker {
-    /// The table for one request: loaded once, held to its end.
-    pub fn table(&self) -> Arc<Table> {
-        self.shared.table()
+    pub fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// Whether this replica may be sent requests: it serves a complete snapshot, keeps up, and does not drain.
+    pub fn ready(&self) -> Result<(), NotReady> {
+        self.progress.borrow().judge(self.stage(), Instant::now())
+    }
+
+    /// Client connections that are open, tunnels included.
+    pub fn connections(&self) -> usize {
+        self.connections.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    pub(crate) fn note(&self, change: impl FnOnce(&mut Progress)) {
+        self.progress.send_modify(change);
     }
 }
 
@@ -68,62 +103,115 @@ pub struct Addresses {
 pub enum StartError {
     #[error("cannot listen on {address} ({flag}): {source}")]
     Listen { flag: &'static str, address: SocketAddr, source: io::Error },
+    #[error("--admin {0} is not a loopback address: it shows everything and resets what it shows (use --probe)")]
+    AdminNotLoopback(SocketAddr),
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 /// A data plane that runs. Dropping it ends it at once; [`Running::drain`] ends it well.
 pub struct Running {
     pub addresses: Addresses,
     pub shared: Arc<Shared>,
+    workers: Vec<worker::Handle>,
+    /// Receiver, admin, probe: they end with this.
+    _tasks: tokio::task::JoinSet<()>,
 }
 
 /// Starts the workers and, on the caller's tokio runtime, what serves them all: receiver, admin, probe. `pages` are the
 /// binary's own pages of the admin interface.
-pub async fn start(settings: Settings, source: Source, _pages: Pages) -> Result<Running, StartError> {
+pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<Running, StartError> {
+    let count = settings.workers.unwrap_or_else(cores::count).max(1);
+    let sockets = listen::Sockets::bind(&settings, count)?;
     let store = settings.state.as_ref().map(|folder| Store::new(folder.join("snapshot")));
     // Invariant: a snapshot of nothing has no part that could be refused.
     let empty = Table::build(Arc::new(Snapshot::default()), None).ok().expect("nothing is refused (invariant)");
-    let shared = Arc::new(Shared { settings: settings.clone(), table: ArcSwap::from_pointee(empty) });
+    let table = Arc::new(ArcSwap::from_pointee(empty));
+    let shared = Arc::new(Shared {
+        tls: tls::Acceptor::new(Arc::clone(&table))?,
+        table,
+        progress: watch::Sender::new(Progress::default()),
+        stage: watch::Sender::new(Stage::Serving),
+        connections: AtomicUsize::new(0),
+        addresses: sockets.addresses.clone(),
+        started: Instant::now(),
+        settings,
+    });
+    let kept = match &store {
+        Some(store) => receiver::restore(&shared, store.clone()).await,
+        None => None,
+    };
     let subscriber = match source {
         Source::Memory(subscriber) => subscriber,
-        Source::Unix(path) => ravelin_snapshot::channel::unix::connect(path, None),
+        Source::Unix(path) => ravelin_snapshot::channel::unix::connect(path, kept),
     };
-    tokio::spawn(receiver::run(Arc::clone(&shared), subscriber, store));
-    let mut addresses = Addresses::default();
-    if let Some(address) = settings.http {
-        let failed = |source| StartError::Listen { flag: "--http", address, source };
-        let listener = std::net::TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        addresses.http = Some(listener.local_addr().map_err(failed)?);
-        let shared = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("worker-0".to_owned())
-            .spawn(move || work(shared, listener))
-            .map_err(StartError::Worker)?;
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(receiver::run(Arc::clone(&shared), subscriber, store));
+    for (listener, surface) in [(sockets.admin, Surface::Admin(pages)), (sockets.probe, Surface::Probe)] {
+        if let Some(listener) = listener {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Worker)?;
+            tasks.spawn(admin::serve(listener, surface, Arc::clone(&shared)));
+        }
     }
-    Ok(Running { addresses, shared })
+    let mut workers = Vec::new();
+    for (number, doors) in sockets.workers.into_iter().enumerate() {
+        workers.push(worker::Handle::start(number, doors, &shared).await.map_err(StartError::Worker)?);
+    }
+    Ok(Running { addresses: shared.addresses.clone(), shared, workers, _tasks: tasks })
 }
 
-fn work(shared: Arc<Shared>, listener: std::net::TcpListener) {
-    // Invariant: without a runtime there is no worker, and nothing else has started yet.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime (invariant)");
-    let local = tokio::task::LocalSet::new();
-    let worker = Rc::new(Worker { settings: shared.settings.clone(), pools: Pools::default(), shared });
-    local.block_on(&runtime, async move {
-        let Ok(listener) = TcpListener::from_std(listener) else { return };
-        while let Ok((stream, peer)) = listener.accept().await {
-            let Ok(local) = stream.local_addr() else { continue };
-            let worker = Rc::clone(&worker);
-            let connection = Connection { peer, local, scheme: Scheme::Http, server_name: None };
-            tokio::task::spawn_local(async move {
-                let service = hyper::service::service_fn(|request| {
-                    let (worker, connection) = (Rc::clone(&worker), connection.clone());
-                    async move { Ok::<_, std::convert::Infallible>(pipeline::handle(&worker, &connection, request).await) }
-                });
-                let served = hyper::server::conn::http1::Builder::new();
-                drop(served.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await);
-            });
+impl Running {
+    /// Returns when the first complete snapshot is served.
+    pub async fn served(&self) {
+        // Invariant: the sender lives as long as `self`.
+        drop(self.shared.progress.subscribe().wait_for(|progress| progress.origin.is_some()).await);
+    }
+
+    pub fn ready(&self) -> Result<(), NotReady> {
+        self.shared.ready()
+    }
+
+    /// Ends well: readiness falls; after `drain_delay` nothing new is accepted, but for what waits in the accept queue,
+    /// and kept connections are told; after `drain` at most, what is still open is closed.
+    pub async fn drain(mut self) {
+        self.shared.stage.send_replace(Stage::Announced);
+        tokio::time::sleep(self.shared.settings.drain_delay).await;
+        self.shared.stage.send_replace(Stage::Closing);
+        let limit = self.shared.settings.drain;
+        let finished = async {
+            for worker in &mut self.workers {
+                worker.finished().await;
+            }
+        };
+        if tokio::time::timeout(limit, finished).await.is_err() {
+            let open = self.shared.connections();
+            tracing::warn!(open, "connections are closed before they have finished: --drain is over");
         }
-    });
+        self.end().await;
+    }
+
+    async fn end(mut self) {
+        self.shared.stage.send_replace(Stage::Ended);
+        // A worker that does not come to its end by itself within this time is busy for ever; it goes with the process.
+        let ended = async {
+            for worker in &mut self.workers {
+                worker.finished().await;
+            }
+        };
+        drop(tokio::time::timeout(Duration::from_secs(5), ended).await);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.stage.send_replace(Stage::Ended);
+    }
+}
+
+/// A worker's own listeners.
+struct Doors {
+    http: Option<TcpListener>,
+    https: Option<TcpListener>,
 }

@@ -26,6 +26,7 @@ use crate::{
     metrics::Label,
     policy::{auth::AuthPolicy, limit::RateLimitPolicy},
     request::RequestView,
+    server::tls::Certificates,
     upstream::Backend,
 };
 use candidate::Candidate;
@@ -47,6 +48,7 @@ pub struct Table {
     auth: Slots<PolicyKey, AuthPolicy>,
     limits: Slots<PolicyKey, RateLimitPolicy>,
     backends: Slots<BackendKey, Backend>,
+    certificates: Arc<Certificates>,
 }
 
 /// A route object, ready to serve.
@@ -77,6 +79,8 @@ impl Table {
         table.set_policies(&before)?;
         table.set_backends(&before);
         table.set_routes(&before)?;
+        table.certificates =
+            Certificates::build(&table.snapshot, previous.map(|table| (&*before, &table.certificates)))?;
         table.forget(&before);
         Ok(table)
     }
@@ -169,6 +173,10 @@ impl Table {
 
     pub fn limit(&self, slot: Slot) -> &RateLimitPolicy {
         self.limits.get(slot)
+    }
+
+    pub fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
     }
 
     pub fn backend(&self, slot: Slot) -> &Arc<Backend> {

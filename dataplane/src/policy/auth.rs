@@ -54,6 +54,13 @@ pub struct Admitted {
     strip: bool,
 }
 
+/// Headers about the caller, ready to be set; without a value where its expression has none.
+#[derive(Debug)]
+pub struct Forwarded<'p> {
+    strip: bool,
+    headers: Vec<(&'p HeaderName, Option<HeaderValue>)>,
+}
+
 struct Exclusion {
     path: Path,
     method: Option<Method>,
@@ -178,32 +185,38 @@ impl AuthPolicy {
         Ok(())
     }
 
-    /// Takes credentials off the upstream request and sets the headers that tell the backend about the caller: always
-    /// over what the client sent, under any spelling that a backend may take for the same.
-    pub fn forward(
-        &self,
+    /// What the backend is told about the caller: found out while the request is still as the client sent it.
+    pub fn forwarded<'p>(
+        &'p self,
         admitted: &Admitted,
         request: &RequestView<'_>,
         route: &RuleName,
         now: SystemTime,
-        upstream: &mut HeaderMap,
-    ) {
-        if let Some(authentication) = self.authentication.as_ref().filter(|_| admitted.strip) {
+    ) -> Forwarded<'p> {
+        let scope = Scope { request, caller: &admitted.caller, route, now };
+        let value =
+            |program: &Program| program.eval_string(&scope).ok().and_then(|value| HeaderValue::from_str(&value).ok());
+        let headers = self.forward.iter().map(|(name, program)| (name, value(program))).collect();
+        Forwarded { strip: admitted.strip, headers }
+    }
+
+    /// Takes credentials off the upstream request and sets the headers that tell the backend about the caller: always
+    /// over what the client sent, under any spelling that a backend may take for the same.
+    pub fn forward(&self, forwarded: &Forwarded<'_>, upstream: &mut HeaderMap) {
+        if let Some(authentication) = self.authentication.as_ref().filter(|_| forwarded.strip) {
             authentication.credentials.strip(upstream);
         }
-        if self.forward.is_empty() {
+        if forwarded.headers.is_empty() {
             return;
         }
-        let scope = Scope { request, caller: &admitted.caller, route, now };
-        let spoofed = |name: &HeaderName| self.forward.iter().any(|(ours, _)| looks_like(name, ours));
+        let spoofed = |name: &HeaderName| forwarded.headers.iter().any(|(ours, _)| looks_like(name, ours));
         let names: Vec<HeaderName> = upstream.keys().filter(|name| spoofed(name)).cloned().collect();
         for name in names {
             upstream.remove(name);
         }
-        for (name, value) in &self.forward {
-            let value = value.eval_string(&scope).ok().and_then(|value| HeaderValue::from_str(&value).ok());
+        for (name, value) in &forwarded.headers {
             if let Some(value) = value {
-                upstream.insert(name, value);
+                upstream.insert(*name, value.clone());
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     policy::{auth::AuthPolicy, limit::RateLimitPolicy},
     reject::Reason,
     request::RuleName,
-    upstream::Backend,
+    upstream::{Backend, balance::Rotation},
 };
 
 /// One rule of a route.
@@ -50,8 +50,10 @@ pub enum Action {
 }
 
 pub struct Forward {
-    /// Those with a share; chosen by smooth weighted round robin, exact over time.
+    /// Those with a share.
     pub backends: Vec<Target>,
+    /// Whose turn it is, exact over time.
+    pub rotation: Rotation,
     pub rewrite: Option<Rewrite>,
     pub algorithm: Option<Algorithm>,
     pub fallback: Option<Fallback>,
@@ -155,6 +157,7 @@ impl Names<'_> {
             route::Fallback::Respond(response) => DirectResponse::compile(response).map(Fallback::Respond),
         });
         Ok(Forward {
+            rotation: Rotation::new(said.backends.iter().map(|backend| backend.weight).filter(|weight| *weight > 0)),
             backends: backends.collect::<Result<_, String>>()?,
             rewrite: said.rewrite.as_ref().map(Rewrite::compile).transpose()?,
             algorithm: said.algorithm,

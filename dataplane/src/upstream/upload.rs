@@ -12,6 +12,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::body::{BodyError, RequestBody};
+
 /// How much of a body may be kept until it is known that it need not be sent again.
 const KEPT: usize = 64 << 10;
 
@@ -31,7 +33,7 @@ pub(super) struct Source {
 }
 
 struct State {
-    body: Incoming,
+    body: RequestBody,
     /// Taken, and needed again if the request is sent again.
     kept: Vec<Bytes>,
     /// How much more may be kept; `None`: something was taken and not kept.
@@ -42,6 +44,12 @@ struct State {
 
 impl From<Incoming> for Upload {
     fn from(body: Incoming) -> Self {
+        RequestBody::unbounded(body).into()
+    }
+}
+
+impl From<RequestBody> for Upload {
+    fn from(body: RequestBody) -> Self {
         if body.is_end_stream() {
             return Self { source: None };
         }
@@ -96,7 +104,7 @@ impl Upload {
 }
 
 impl State {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match self.again.pop_front() {
             Some(bytes) => Frame::data(bytes),
             None => match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
@@ -120,9 +128,9 @@ impl State {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(source) = &self.source else { return Poll::Ready(None) };
         let mut state = source.state.borrow_mut();
         let frame = ready!(state.poll(cx));

@@ -179,7 +179,8 @@ fn credentials_stay_here_and_forwarded_names_cannot_be_spoofed() {
     };
     let admitted = asked.judge(&policy).unwrap();
     let mut upstream = asked.map();
-    asked.view(|view, now| policy.forward(&admitted, view, &RuleName::default(), now, &mut upstream));
+    let forwarded = asked.view(|view, now| policy.forwarded(&admitted, view, &RuleName::default(), now));
+    policy.forward(&forwarded, &mut upstream);
     assert!(!upstream.contains_key("x_user_id") && upstream["x-other"] == "1" && upstream["cookie"] == "a=1; b=2");
     assert_eq!(upstream["x-user-id"], "acme");
     assert_eq!(policy.upstream_query(&admitted, asked.query), "a=1&b");
@@ -187,6 +188,7 @@ fn credentials_stay_here_and_forwarded_names_cannot_be_spoofed() {
     let asked = Asked { headers: vec![("cookie", "a=1; key=good; b=2")], ..PLAIN };
     let admitted = asked.judge(&policy).unwrap();
     let mut upstream = asked.map();
-    asked.view(|view, now| policy.forward(&admitted, view, &RuleName::default(), now, &mut upstream));
+    let forwarded = asked.view(|view, now| policy.forwarded(&admitted, view, &RuleName::default(), now));
+    policy.forward(&forwarded, &mut upstream);
     assert_eq!(upstream["cookie"], "a=1; b=2");
 }

@@ -1,0 +1,152 @@
+//! What `standalone` and `dataplane` have in common: flags, the ready line, the end.
+
+use std::{io::Write, net::SocketAddr, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+use ravelin_crds::{duration, quantity};
+use ravelin_dataplane::{Addresses, Bounds, Running, Settings, settings::AccessLog};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How clients are served, and within which bounds.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Threads that serve clients; default: the cgroup's CPU quota, else the cores and at most 4
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+    /// Where the access log goes
+    #[arg(long, value_enum, default_value_t = Where::Stderr, value_name = "WHERE")]
+    access_log: Where,
+    /// Proxies whose X-Forwarded-For, -Proto, -Host and Forwarded are believed
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
+    trusted_proxies: Vec<IpNet>,
+    /// Peers that begin each connection with PROXY protocol, version 1 or 2
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
+    proxy_protocol: Vec<IpNet>,
+    /// Time for the TLS handshake and the head of the first request, and for each head after its first byte
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    header_timeout: Duration,
+    /// How long a connection may be kept without a request
+    #[arg(long, value_name = "TIME", default_value = "75s", value_parser = time)]
+    idle_timeout: Duration,
+    /// How long a client may be silent within a request's body
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    body_idle_timeout: Duration,
+    /// Of a request's head
+    #[arg(long, value_name = "SIZE", default_value = "64Ki", value_parser = size)]
+    max_header_bytes: usize,
+    /// Of a request's head
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    max_headers: u16,
+    /// Of all clients; the next is closed at once
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    max_connections: u32,
+    /// Concurrent HTTP/2 streams of a connection
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_streams: u32,
+    /// After SIGTERM: how long accepting goes on while readiness is down already
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+    drain_delay: Duration,
+    /// After that: how long open requests and tunnels may take to finish
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    drain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Where {
+    Stderr,
+    Off,
+}
+
+/// An address alone is a range of one.
+fn range(text: &str) -> Result<IpNet, String> {
+    let alone = text.parse::<std::net::IpAddr>().map(IpNet::from);
+    alone
+        .or_else(|_| text.parse())
+        .map_err(|_| format!("`{text}` is no range: write one such as 10.0.0.0/8 or fd00::/8"))
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    text.parse::<duration::Duration>().map(duration::Duration::get).map_err(|error| error.to_string())
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let size: quantity::Quantity = text.parse().map_err(|error: quantity::InvalidQuantity| error.to_string())?;
+    usize::try_from(size.bytes()).map_err(|_| format!("`{text}` is more than this machine can hold"))
+}
+
+impl ServeArgs {
+    /// Without listeners and state, which the two subcommands have of their own.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            http: None,
+            https: None,
+            admin: None,
+            probe: None,
+            workers: self.workers.map(usize::from),
+            state: None,
+            trusted_proxies: self.trusted_proxies.clone(),
+            proxy_protocol: self.proxy_protocol.clone(),
+            drain_delay: self.drain_delay,
+            drain: self.drain,
+            access_log: match self.access_log {
+                Where::Stderr => AccessLog::Stderr,
+                Where::Off => AccessLog::Off,
+            },
+            bounds: Bounds {
+                header_timeout: self.header_timeout,
+                idle_timeout: self.idle_timeout,
+                body_idle_timeout: self.body_idle_timeout,
+                max_header_bytes: self.max_header_bytes,
+                max_headers: usize::from(self.max_headers),
+                max_connections: self.max_connections as usize,
+                max_streams: self.max_streams,
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Ready {
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    https: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<SocketAddr>,
+}
+
+/// Whoever started us reads one line to know that we serve, and where. He may have gone since.
+pub(crate) fn say_ready(addresses: &Addresses) {
+    let Addresses { http, https, admin, probe } = *addresses;
+    // Plain data with string keys always encodes. (invariant)
+    let line = serde_json::to_string(&Ready { event: "ready", http, https, admin, probe }).unwrap_or_default();
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Returns at SIGTERM or SIGINT.
+pub(crate) async fn asked_to_end() -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Drains; a second signal ends it at once.
+pub(crate) async fn end(running: Running) -> anyhow::Result<ExitCode> {
+    tracing::info!("draining");
+    tokio::select! {
+        () = running.drain() => {}
+        again = asked_to_end() => again?,
+    }
+    tracing::info!("ended");
+    Ok(ExitCode::SUCCESS)
+}

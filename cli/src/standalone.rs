@@ -1,0 +1,119 @@
+//! `ravelin standalone`: both halves in one process, fed from a folder.
+
+mod objects;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use ravelin_controller::{
+    compile::Options,
+    files::{FollowError, follow},
+    publish::{self, Published, World},
+};
+use ravelin_dataplane::{Settings, server::Source, start};
+use ravelin_snapshot::channel::memory;
+use tokio::sync::watch::{self, Receiver};
+
+use crate::{
+    log::{self, LogArgs},
+    serve::{self, ServeArgs},
+};
+
+/// Serve what a folder of YAML or JSON says, and follow its changes
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Example:\n  ravelin standalone examples/shop --http 127.0.0.1:8080\n  curl -i http://127.0.0.1:8080/\n\nWhen everything is served, one line of JSON on stdout says where; logs go to stderr."
+)]
+pub(crate) struct StandaloneArgs {
+    /// Every .yaml, .yml and .json below it
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// HTTP/1.1 and HTTP/2 without TLS; port 0 picks one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// HTTP/1.1 and HTTP/2 with TLS; port 0 picks one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+    https: SocketAddr,
+    /// Health, metrics, /objects, /snapshot and resets; a loopback address, port 0 picks one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901")]
+    admin: SocketAddr,
+    /// For limits that replicas share; not in this version
+    #[arg(long, value_name = "URL", hide = true)]
+    redis: Option<String>,
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+pub(crate) fn run(args: &StandaloneArgs) -> anyhow::Result<ExitCode> {
+    if args.redis.is_some() {
+        bail!("--redis: limits that replicas share are not in this version; leave it out");
+    }
+    log::init(&args.log)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &StandaloneArgs) -> anyhow::Result<ExitCode> {
+    let asked_to_end = serve::asked_to_end();
+    tokio::pin!(asked_to_end);
+    let (worlds, world) = watch::channel(None);
+    let mut following = tokio::spawn(follow(args.folder.clone(), worlds));
+    let (publisher, subscriber) = memory();
+    let (board, published) = watch::channel(None);
+    let pages = vec![objects::page(published, publisher.delivery())];
+    let settings =
+        Settings { http: Some(args.http), https: Some(args.https), admin: Some(args.admin), ..args.serve.settings() };
+    let running = start(settings, Source::Memory(subscriber), pages).await?;
+    let publishing = tokio::spawn(publish::run(world.clone(), Options::default(), publisher, board));
+    tokio::spawn(tell_findings(world));
+    tokio::select! {
+        () = running.served() => serve::say_ready(&running.addresses),
+        ended = &mut following => return Err(why(ended)),
+        asked = &mut asked_to_end => {
+            asked?;
+            return serve::end(running).await;
+        }
+    }
+    let outcome = tokio::select! {
+        asked = asked_to_end => asked,
+        ended = &mut following => Err(why(ended)),
+        ended = publishing => Err(anyhow::anyhow!("the compiler has ended: {ended:?}")),
+    };
+    let code = serve::end(running).await?;
+    outcome.map(|()| code)
+}
+
+fn why(ended: Result<Result<(), FollowError>, tokio::task::JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow::anyhow!("nobody listens to the folder any longer"),
+        Ok(Err(error)) => error.into(),
+        Err(panic) => panic.into(),
+    }
+}
+
+/// What is wrong with the files, in the log as soon as it is so.
+async fn tell_findings(mut worlds: Receiver<Option<Arc<World>>>) {
+    let mut told = Vec::new();
+    worlds.mark_changed();
+    while worlds.changed().await.is_ok() {
+        let Some(world) = worlds.borrow_and_update().clone() else { continue };
+        for found in world.findings.iter().filter(|found| !told.contains(*found)) {
+            let finding = &found.finding;
+            tracing::warn!(
+                file = found.file,
+                line = found.place.line,
+                object = found.object.as_ref().map(ToString::to_string),
+                field = finding.field,
+                message = finding.message,
+                remedy = finding.remedy,
+                "a finding"
+            );
+        }
+        told.clone_from(&world.findings);
+    }
+}
+
+type Board = Receiver<Option<Arc<Published>>>;

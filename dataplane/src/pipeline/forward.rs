@@ -1,0 +1,135 @@
+//! On to a backend, or to the fallback, and back.
+
+use http::{Request, Response, StatusCode};
+
+use super::{
+    Exchange,
+    headers::{self, CallerHeaders},
+    respond,
+};
+use crate::{
+    body::{AnswerBody, RequestBody},
+    filter::HeaderEdits,
+    reject::{Reason, Reject},
+    table::{
+        Found,
+        rule::{Destination, Fallback, Forward, Rule, Target as Share},
+    },
+    upstream::{self, Failure, Upload},
+};
+
+/// Sends the request to the backend whose turn it is.
+pub(super) async fn forward(
+    exchange: &Exchange<'_>,
+    forward: &Forward,
+    found: &Found<'_>,
+    caller: &CallerHeaders<'_>,
+    mut request: Request<RequestBody>,
+) -> Result<Response<AnswerBody>, Reject> {
+    let rule = found.rule;
+    let share = forward.rotation.turn().map(|turn| &forward.backends[turn]);
+    prepare(exchange, forward, found, share, caller, &mut request)?;
+    let wants_upgrade = request.headers().contains_key(http::header::UPGRADE);
+    let mut request = request.map(Upload::from);
+    *request.version_mut() = http::Version::HTTP_11;
+    let sent = match share.map(|share| share.to) {
+        None => Err(Failure { reason: Reason::NoEndpoints, request: Some(Box::new(request)) }),
+        Some(Destination::Reject(reason)) => return Err(reason.into()),
+        Some(to @ Destination::Backend(_)) => call(exchange, forward, rule, to, request).await,
+    };
+    match sent {
+        Ok(answer) => back(answer, wants_upgrade, rule, share.map(|share| &share.response_headers)),
+        Err(failure) => fall_back(exchange, forward, rule, failure, wants_upgrade).await,
+    }
+}
+
+/// The head as the backend gets it: ours, then what the rule changes, then what the reference changes.
+fn prepare(
+    exchange: &Exchange<'_>,
+    forward: &Forward,
+    found: &Found<'_>,
+    share: Option<&Share>,
+    caller: &CallerHeaders<'_>,
+    request: &mut Request<RequestBody>,
+) -> Result<(), Reject> {
+    headers::onward(request, exchange.target, exchange.connection, caller);
+    found.rule.request_headers.apply(request.headers_mut());
+    if let Some(share) = share {
+        share.request_headers.apply(request.headers_mut());
+    }
+    let rewrites = [forward.rewrite.as_ref(), share.and_then(|share| share.rewrite.as_ref())];
+    let mut path = None;
+    for rewrite in rewrites.into_iter().flatten() {
+        if let Some(host) = &rewrite.host {
+            request.headers_mut().insert(http::header::HOST, host.clone());
+        }
+        if let Some(new) = &rewrite.path {
+            path = Some(new.apply(exchange.target.path(), found.prefix));
+        }
+    }
+    *request.uri_mut() = exchange.target.origin(path.as_deref(), caller.query.as_deref())?;
+    Ok(())
+}
+
+async fn call(
+    exchange: &Exchange<'_>,
+    forward: &Forward,
+    rule: &Rule,
+    to: Destination,
+    request: Request<Upload>,
+) -> Result<Response<upstream::UpstreamBody>, Failure> {
+    let slot = match to {
+        Destination::Backend(slot) => slot,
+        Destination::Reject(reason) => return Err(Failure { reason, request: Some(Box::new(request)) }),
+    };
+    let call = upstream::Call {
+        backend: exchange.table.backend(slot),
+        algorithm: forward.algorithm,
+        request,
+        deadline: rule.timeouts.request.map(|limit| exchange.now + limit),
+        attempt_timeout: rule.timeouts.backend_request,
+        stream_idle: rule.timeouts.stream_idle,
+    };
+    upstream::send(&exchange.worker.pools, call).await
+}
+
+/// When nothing else can answer. What is over is over: after the request's own time there is no other backend.
+async fn fall_back(
+    exchange: &Exchange<'_>,
+    forward: &Forward,
+    rule: &Rule,
+    failure: Failure,
+    wants_upgrade: bool,
+) -> Result<Response<AnswerBody>, Reject> {
+    let Failure { reason, request } = failure;
+    if reason == Reason::RequestTimeout {
+        return Err(reason.into());
+    }
+    match (&forward.fallback, request) {
+        (Some(Fallback::Respond(response)), _) => Ok(respond(response, rule)),
+        (Some(Fallback::Backend(to)), Some(request)) => match call(exchange, forward, rule, *to, *request).await {
+            Ok(answer) => back(answer, wants_upgrade, rule, None),
+            Err(failure) => Err(failure.reason.into()),
+        },
+        (Some(Fallback::Backend(_)), None) | (None, _) => Err(reason.into()),
+    }
+}
+
+/// The answer as the client gets it.
+fn back(
+    mut answer: Response<upstream::UpstreamBody>,
+    wants_upgrade: bool,
+    rule: &Rule,
+    share: Option<&HeaderEdits>,
+) -> Result<Response<AnswerBody>, Reject> {
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !wants_upgrade {
+        return Err(Reason::BackendRefused.into());
+    }
+    let headers = answer.headers_mut();
+    headers::hop_by_hop(headers, false);
+    rule.response_headers.apply(headers);
+    if let Some(share) = share {
+        share.apply(headers);
+    }
+    Ok(answer.map(|body| AnswerBody::Upstream(Box::new(body))))
+}

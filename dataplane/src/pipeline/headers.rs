@@ -1,0 +1,208 @@
+//! Which headers go on to a backend and back to a client.
+
+use std::{borrow::Cow, time::SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+
+use crate::{
+    body::AnswerBody,
+    policy::auth::{Admitted, AuthPolicy, Forwarded},
+    request::{RequestView, Target},
+    table::{
+        Table,
+        rule::{Guard, Rule},
+    },
+};
+
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+pub(super) fn empty(status: StatusCode) -> Response<AnswerBody> {
+    let mut answer = Response::new(AnswerBody::empty());
+    *answer.status_mut() = status;
+    answer
+}
+
+/// An answer to HEAD says how long its body would be and has none; 204 and 304 have none and say nothing.
+pub(super) fn without_content(answer: &mut Response<AnswerBody>, head: bool) {
+    if let AnswerBody::Own(body) = answer.body_mut() {
+        let length = body.take().map(|body| body.len());
+        if let Some(length) = length.filter(|_| head) {
+            answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
+    }
+}
+
+/// What a policy tells the backend about the caller, found out while the request is still as the client sent it.
+pub(super) struct CallerHeaders<'t> {
+    policy: Option<(&'t AuthPolicy, Forwarded<'t>)>,
+    /// The query without credentials; `None`: it stays as it is.
+    pub(super) query: Option<String>,
+}
+
+impl<'t> CallerHeaders<'t> {
+    pub(super) fn of(
+        table: &'t Table,
+        rule: &Rule,
+        admitted: &Admitted,
+        view: &RequestView<'_>,
+        clock: SystemTime,
+    ) -> Self {
+        let Guard::Policy(slot) = &rule.auth else { return Self { policy: None, query: None } };
+        let policy = table.auth(*slot);
+        let forwarded = policy.forwarded(admitted, view, &rule.name, clock);
+        let query = match policy.upstream_query(admitted, view.query) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(query) => Some(query),
+        };
+        Self { policy: Some((policy, forwarded)), query }
+    }
+
+    fn apply(&self, headers: &mut HeaderMap) {
+        if let Some((policy, forwarded)) = &self.policy {
+            policy.forward(forwarded, headers);
+        }
+    }
+}
+
+/// Takes off what was for us, and puts on what is for the backend. What the rule changes comes after.
+pub(super) fn onward<B>(
+    request: &mut Request<B>,
+    target: &Target,
+    connection: &crate::request::Connection,
+    caller: &CallerHeaders<'_>,
+) {
+    let headers = request.headers_mut();
+    hop_by_hop(headers, true);
+    // hyper has told the client to go on as soon as its body is wanted; the backend gets the body at once.
+    headers.remove(header::EXPECT);
+    drop_disguised(headers);
+    connection.tell(headers, target.authority());
+    headers.insert(crate::request::X_REQUEST_ID, target.id_value().clone());
+    headers.insert(header::HOST, target.authority().clone());
+    caller.apply(headers);
+}
+
+/// Takes off what is for one connection only (RFC 9110, 7.6.1), in either direction. An upgrade stays if both sides know of
+/// it: it is tunnelled.
+pub(super) fn hop_by_hop(headers: &mut HeaderMap, request: bool) {
+    let upgrade = upgrade(headers);
+    let trailers = request && headers.get_all(header::TE).iter().any(|value| has_token(value, "trailers"));
+    if headers.contains_key(header::CONNECTION) {
+        let lines: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
+        for token in lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')) {
+            if let Ok(name) = HeaderName::from_bytes(token.trim().as_bytes()) {
+                headers.remove(name);
+            }
+        }
+        headers.remove(header::CONNECTION);
+    }
+    for name in [
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        HeaderName::from_static("http2-settings"),
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+    } else if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// The protocol that is asked for or agreed to. HTTP/2 is never reached this way (RFC 9113, 3.1): a backend that would do it
+/// could be spoken to behind our back.
+fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let protocol = headers.get(header::UPGRADE)?;
+    let connection = headers.get_all(header::CONNECTION).iter().any(|value| has_token(value, "upgrade"));
+    let plain = headers.get_all(header::UPGRADE).iter().count() == 1
+        && protocol.to_str().is_ok_and(|text| {
+            !text.split(',').any(|one| {
+                let name = one.trim().split('/').next().unwrap_or_default();
+                matches!(name.to_ascii_lowercase().as_str(), "" | "h2c" | "h2" | "http" | "tls")
+            })
+        });
+    (connection && plain).then(|| protocol.clone())
+}
+
+fn has_token(value: &HeaderValue, token: &str) -> bool {
+    let list = value.to_str().unwrap_or_default();
+    list.split(',').any(|one| one.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(token))
+}
+
+/// Backends that read `_` as `-` (CGI and its heirs) must not take a client's word for ours.
+fn drop_disguised(headers: &mut HeaderMap) {
+    const OURS: [&str; 6] =
+        ["x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "content-length"];
+    let disguised = |name: &&HeaderName| {
+        let name = name.as_str();
+        name.contains('_') && OURS.iter().any(|ours| name.len() == ours.len() && name.replace('_', "-") == **ours)
+    };
+    if let Some(first) = headers.keys().find(disguised).cloned() {
+        let rest: Vec<HeaderName> = headers.keys().filter(disguised).cloned().collect();
+        headers.remove(first);
+        for name in rest {
+            headers.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(said: &[(&'static str, &'static str)]) -> HeaderMap {
+        said.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn what_is_for_one_connection_does_not_go_on() {
+        let mut said = headers(&[
+            ("connection", "close, X-Secret"),
+            ("connection", "x-other ,"),
+            ("x-secret", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "gzip, trailers;q=0.5"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
+            ("x-kept", "1"),
+        ]);
+        hop_by_hop(&mut said, true);
+        assert_eq!(said, headers(&[("x-kept", "1"), ("te", "trailers")]));
+    }
+
+    #[test]
+    fn an_upgrade_goes_on_if_it_is_one_and_never_to_http2() {
+        for (connection, protocol, stays) in [
+            ("Upgrade", "websocket", true),
+            ("keep-alive, upgrade", "foo/2", true),
+            ("keep-alive", "websocket", false),
+            ("upgrade, http2-settings", "h2c", false),
+            ("upgrade", "websocket, H2C", false),
+            ("upgrade", "TLS/1.2", false),
+            ("upgrade", "", false),
+        ] {
+            let mut said = headers(&[("connection", connection), ("upgrade", protocol)]);
+            hop_by_hop(&mut said, true);
+            let expected = headers(&[("connection", "upgrade"), ("upgrade", protocol)]);
+            assert_eq!(said, if stays { expected } else { HeaderMap::new() }, "{connection}: {protocol}");
+        }
+    }
+
+    #[test]
+    fn ours_in_disguise_is_dropped_and_other_underscores_stay() {
+        let mut said =
+            headers(&[("x_request_id", "1"), ("x-forwarded_for", "1"), ("x_real_ip", "1"), ("my_header", "1")]);
+        drop_disguised(&mut said);
+        assert_eq!(said, headers(&[("my_header", "1")]));
+    }
+}

@@ -1,0 +1,322 @@
+//! What a request's head asks for: host, path, query, in the one form that route, policy and backend all read.
+
+use http::{HeaderValue, Method, Request, Uri, Version, header};
+use ipnet::IpNet;
+
+use super::{Client, Connection, Scheme};
+use crate::{
+    normalize::normalize,
+    reject::{Reason, Reject},
+    settings::Bounds,
+};
+
+/// Judged before a route is looked for. It shares the head's bytes, so that the head itself can be changed for the
+/// backend while policies and logs still read what the client sent.
+#[derive(Clone, Debug)]
+pub struct Target {
+    uri: Uri,
+    /// If the client wrote it otherwise.
+    path: Option<String>,
+    authority: Authority,
+    id: HeaderValue,
+    pub client: Client,
+}
+
+/// What the client calls us: host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Authority {
+    text: HeaderValue,
+    /// If it is not simply the beginning of `text`.
+    lower: Option<String>,
+    /// Of the host in `text`, without final dot.
+    length: usize,
+    port: Option<u16>,
+}
+
+impl Target {
+    /// Judges the whole head. The error is a 400, or a 431.
+    pub fn read<B>(
+        request: &Request<B>,
+        connection: &Connection,
+        id: HeaderValue,
+        trusted: &[IpNet],
+        bounds: &Bounds,
+    ) -> Result<Self, Reject> {
+        // HTTP/2 bounds the size of a head, not the number of its fields.
+        if request.headers().len() > bounds.max_headers {
+            return Err(Reason::HeadersTooLarge.into());
+        }
+        if !is_framed(request) {
+            return Err(bad());
+        }
+        let uri = request.uri();
+        let path = match uri.path() {
+            "*" if request.method() == Method::OPTIONS => None,
+            // Also CONNECT, whose target has no path: this is no forward proxy.
+            path => {
+                let normal = normalize(path).map_err(|_| bad())?;
+                if normal == path { None } else { Some(normal.into_owned()) }
+            }
+        };
+        let authority = authority(request, connection)?;
+        let client = Client::of(connection, request.headers(), trusted);
+        Ok(Self { uri: uri.clone(), path, authority, id, client })
+    }
+
+    /// In normal form; `*` for the server itself.
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_else(|| self.uri.path())
+    }
+
+    /// As the client sent it.
+    pub fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
+
+    /// Lower case, without port and final dot.
+    pub fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    /// The port in `Host`.
+    pub fn port(&self) -> Option<u16> {
+        self.authority.port
+    }
+
+    /// `Host`, as the client sent it.
+    pub fn authority(&self) -> &HeaderValue {
+        &self.authority.text
+    }
+
+    /// `x-request-id`.
+    pub fn id(&self) -> &str {
+        // Invariant: ids are visible ASCII.
+        self.id.to_str().unwrap_or_default()
+    }
+
+    pub fn id_value(&self) -> &HeaderValue {
+        &self.id
+    }
+
+    pub fn scheme(&self) -> Scheme {
+        self.client.scheme
+    }
+
+    /// Path and query for the backend, in origin form. `path` and `query` in place of the client's.
+    pub fn origin(&self, path: Option<&str>, query: Option<&str>) -> Result<Uri, Reject> {
+        if path.is_none() && query.is_none() && self.path.is_none() {
+            let mut parts = http::uri::Parts::default();
+            parts.path_and_query = self.uri.path_and_query().cloned();
+            return Uri::from_parts(parts).map_err(|_| bad());
+        }
+        let path = path.unwrap_or_else(|| self.path());
+        let text = match query.or_else(|| self.uri.query()) {
+            Some(query) if !query.is_empty() || self.uri.query() == Some("") => format!("{path}?{query}"),
+            _ => path.to_owned(),
+        };
+        Uri::try_from(text).map_err(|_| bad())
+    }
+}
+
+fn bad() -> Reject {
+    Reason::BadRequest.into()
+}
+
+/// Whether everybody on the way agrees where the body ends. The parser has refused what it does not understand itself:
+/// lengths that differ or are no numbers, an encoding that does not end in `chunked`; it drops a length beside an encoding
+/// and closes the connection afterwards. What is left is an encoding besides `chunked`: we would pass the body on without
+/// undoing it.
+fn is_framed<B>(request: &Request<B>) -> bool {
+    let mut encodings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn authority<B>(request: &Request<B>, connection: &Connection) -> Result<Authority, Reject> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() || request.method() == Method::CONNECT {
+        return Err(bad());
+    }
+    let http2 = request.version() == Version::HTTP_2;
+    let asked = request.uri().authority();
+    if asked.is_some() && !request.uri().scheme_str().is_some_and(|scheme| matches!(scheme, "http" | "https")) {
+        return Err(bad());
+    }
+    match (asked, host) {
+        (Some(asked), host) => {
+            let asked = HeaderValue::from_str(asked.as_str()).map_err(|_| bad())?;
+            let asked = Authority::read(&asked).ok_or_else(bad)?;
+            match host {
+                // In absolute form the target counts, whatever `Host` says (RFC 9112, 3.2.2); but there has to be one.
+                Some(_) if !http2 => Ok(asked),
+                None if !http2 && request.version() == Version::HTTP_11 => Err(bad()),
+                // A request of two hosts is malformed (RFC 9113, 8.3.1).
+                Some(host) if Authority::read(host).is_none_or(|host| host.host() != asked.host()) => Err(bad()),
+                Some(_) | None => Ok(asked),
+            }
+        }
+        (None, Some(host)) => Authority::read(host).ok_or_else(bad),
+        // The first HTTP had no `Host`: the address is its name for us.
+        (None, None) if request.version() < Version::HTTP_11 => {
+            let address = HeaderValue::try_from(connection.local.to_string()).map_err(|_| bad())?;
+            Authority::read(&address).ok_or_else(bad)
+        }
+        (None, None) => Err(bad()),
+    }
+}
+
+impl Authority {
+    /// A name, an IPv4 address or an IPv6 address in brackets, and perhaps a port.
+    fn read(text: &HeaderValue) -> Option<Self> {
+        let whole = text.to_str().ok()?;
+        let (host, port) = match whole.strip_prefix('[') {
+            Some(rest) => {
+                let end = rest.find(']')?;
+                rest[..end].parse::<std::net::Ipv6Addr>().ok()?;
+                (&whole[..end + 2], &whole[end + 2..])
+            }
+            None => {
+                let end = whole.find(':').unwrap_or(whole.len());
+                let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+                if end > 255 || !whole[..end].bytes().all(named) {
+                    return None;
+                }
+                (&whole[..end], &whole[end..])
+            }
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
+            Some("") => None,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+            None | Some(_) => return None,
+        };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if host.is_empty() || host.ends_with('.') || host.starts_with('.') {
+            return None;
+        }
+        let lower = host.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| host.to_ascii_lowercase());
+        Some(Self { text: text.clone(), lower, length: host.len(), port })
+    }
+
+    fn host(&self) -> &str {
+        // Invariant: it was text when it was read.
+        self.lower.as_deref().unwrap_or_else(|| self.text.to_str().map_or("", |text| &text[..self.length]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(version: Version, method: Method, uri: &str, hosts: &[&str]) -> Result<Target, Reason> {
+        let mut request = Request::builder().version(version).method(method).uri(uri);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        let connection = Connection::new(
+            "198.51.100.1:5".parse().unwrap(),
+            "192.0.2.9:8080".parse().unwrap(),
+            Scheme::Http,
+            None,
+            &[],
+        );
+        let id = HeaderValue::from_static("id");
+        let target = Target::read(&request.body(()).unwrap(), &connection, id, &[], &Bounds::default());
+        target.map_err(|reject| reject.reason)
+    }
+
+    #[test]
+    fn a_host_has_one_form() {
+        for (said, host, port) in [
+            ("shop.example", "shop.example", None),
+            ("SHOP.Example:8080", "shop.example", Some(8080)),
+            ("shop.example.", "shop.example", None),
+            ("shop.example.:80", "shop.example", Some(80)),
+            ("shop.example:", "shop.example", None),
+            ("192.0.2.1:1", "192.0.2.1", Some(1)),
+            ("[2001:DB8::1]:443", "[2001:db8::1]", Some(443)),
+            ("under_score", "under_score", None),
+        ] {
+            let target = read(Version::HTTP_11, Method::GET, "/", &[said]).unwrap();
+            assert_eq!((target.host(), target.port()), (host, port), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_or_two_is_refused() {
+        for said in [
+            "",
+            ".",
+            "a..",
+            ".a",
+            "a b",
+            "a/b",
+            "a@b",
+            "user@shop.example",
+            "a:b",
+            "a:99999",
+            "a:+1",
+            "a,b",
+            "[::1",
+            "[x]",
+            "[::1]x",
+            "::1",
+            "a%2e",
+            "a\\b",
+            "a?b",
+        ] {
+            assert_eq!(read(Version::HTTP_11, Method::GET, "/", &[said]).err(), Some(Reason::BadRequest), "{said:?}");
+        }
+        assert!(read(Version::HTTP_11, Method::GET, "/", &["a", "a"]).is_err(), "two");
+        assert!(read(Version::HTTP_11, Method::GET, "/", &[]).is_err(), "none");
+    }
+
+    #[test]
+    fn the_first_http_needs_no_host() {
+        let target = read(Version::HTTP_10, Method::GET, "/", &[]).unwrap();
+        assert_eq!((target.host(), target.port()), ("192.0.2.9", Some(8080)));
+    }
+
+    #[test]
+    fn in_absolute_form_the_target_counts_and_in_http2_both_must_agree() {
+        let target = read(Version::HTTP_11, Method::GET, "http://A.example:81/x?y", &["b.example"]).unwrap();
+        assert_eq!((target.host(), target.path(), target.query()), ("a.example", "/x", "y"));
+        assert_eq!(target.authority(), "A.example:81");
+        assert!(read(Version::HTTP_11, Method::GET, "http://a.example/", &[]).is_err());
+        assert!(read(Version::HTTP_11, Method::GET, "ftp://a.example/", &["a.example"]).is_err());
+        assert!(read(Version::HTTP_11, Method::GET, "http://u@a.example/", &["a.example"]).is_err());
+        assert!(read(Version::HTTP_2, Method::GET, "http://a.example/", &[]).is_ok());
+        assert!(read(Version::HTTP_2, Method::GET, "http://a.example/", &["A.example:80"]).is_ok());
+        assert!(read(Version::HTTP_2, Method::GET, "http://a.example/", &["b.example"]).is_err());
+        assert!(read(Version::HTTP_2, Method::GET, "/", &["a.example"]).is_ok());
+    }
+
+    #[test]
+    fn only_options_asks_the_server_itself_and_nobody_tunnels_through() {
+        assert_eq!(read(Version::HTTP_11, Method::OPTIONS, "*", &["a"]).unwrap().path(), "*");
+        assert!(read(Version::HTTP_11, Method::GET, "*", &["a"]).is_err());
+        assert!(read(Version::HTTP_11, Method::CONNECT, "a:443", &["a:443"]).is_err());
+        assert!(read(Version::HTTP_11, Method::GET, "a:443", &["a:443"]).is_err());
+    }
+
+    #[test]
+    fn the_backend_gets_the_normal_path_and_the_query_as_it_came() {
+        for (uri, path, query, origin) in [
+            ("/a?b=%20c&&d", None, None, "/a?b=%20c&&d"),
+            ("http://h/a?b", None, None, "/a?b"),
+            ("/a/../b/%61?q=%61", None, None, "/b/a?q=%61"),
+            ("/a?q", Some("/v1/a"), None, "/v1/a?q"),
+            ("/a?", Some("/v1/a"), None, "/v1/a?"),
+            ("/a?key=1&x", None, Some("x"), "/a?x"),
+            ("/a?key=1", None, Some(""), "/a"),
+            ("/a", Some("/"), None, "/"),
+        ] {
+            let target = read(Version::HTTP_11, Method::GET, uri, &["h"]).unwrap();
+            assert_eq!(target.origin(path, query).unwrap().to_string(), origin, "{uri}");
+        }
+    }
+}

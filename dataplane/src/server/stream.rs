@@ -1,0 +1,229 @@
+//! A client's socket with or without TLS, and the pulse of what moves over it.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+
+/// What is read from a plain connection to learn which protocol it speaks.
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+pub(super) enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// The socket, what was read of it too early, and its pulse.
+pub(super) struct Stream {
+    io: Io,
+    early: Early,
+    pulse: Arc<Pulse>,
+}
+
+/// Bytes that are to be read once more.
+#[derive(Default)]
+pub(super) struct Early {
+    bytes: [u8; PREFACE.len()],
+    from: usize,
+    to: usize,
+}
+
+impl Early {
+    /// Room for what comes next; nothing when it is full.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.to..]
+    }
+
+    pub(super) fn add(&mut self, count: usize) {
+        self.to += count;
+    }
+
+    pub(super) fn held(&self) -> &[u8] {
+        &self.bytes[self.from..self.to]
+    }
+}
+
+impl Stream {
+    pub(super) fn new(io: Io, early: Early, pulse: Arc<Pulse>) -> Self {
+        Self { io, early, pulse }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let held = self.early.held();
+        if !held.is_empty() {
+            let count = held.len().min(buffer.remaining());
+            buffer.put_slice(&held[..count]);
+            self.early.from += count;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        let read = match &mut self.io {
+            Io::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Io::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
+        };
+        if buffer.filled().len() > before {
+            self.pulse.read();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = match &mut self.io {
+            Io::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Io::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+        };
+        self.pulse.wrote(written.is_ready());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = match &mut self.io {
+            Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Io::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+        };
+        self.pulse.wrote(written.is_ready());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Plain(tcp) => tcp.is_write_vectored(),
+            Io::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = match &mut self.io {
+            Io::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Io::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        };
+        if flushed.is_pending() {
+            self.pulse.wrote(false);
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Io::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
+
+/// What happens on a connection, told without a clock: whoever watches it looks from time to time whether it has changed.
+/// One thread writes it; it is atomic because an upgraded connection has to be `Send`.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    /// Requests and answers that are under way.
+    open: AtomicU32,
+    /// Something was read while nothing was under way: a head has begun.
+    head: AtomicBool,
+    /// The client does not take what is written.
+    blocked: AtomicBool,
+    /// Counts exchanges and writes.
+    beats: AtomicU32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing is under way.
+    Idle,
+    /// A head has begun and is not complete.
+    Head,
+    Busy,
+}
+
+impl Pulse {
+    /// As a connection begins: the first head is awaited.
+    pub(super) fn new() -> Arc<Self> {
+        let pulse = Self::default();
+        pulse.head.store(true, Relaxed);
+        Arc::new(pulse)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        if self.open.load(Relaxed) > 0 {
+            Phase::Busy
+        } else if self.head.load(Relaxed) {
+            Phase::Head
+        } else {
+            Phase::Idle
+        }
+    }
+
+    /// The connection is idle until a request comes, whatever is read meanwhile.
+    pub(super) fn rest(&self) {
+        self.head.store(false, Relaxed);
+    }
+
+    pub(super) fn beats(&self) -> u32 {
+        self.beats.load(Relaxed)
+    }
+
+    pub(super) fn blocked(&self) -> bool {
+        self.blocked.load(Relaxed)
+    }
+
+    fn read(&self) {
+        if self.open.load(Relaxed) == 0 {
+            self.head.store(true, Relaxed);
+        }
+    }
+
+    fn wrote(&self, done: bool) {
+        self.blocked.store(!done, Relaxed);
+        if done {
+            self.beat();
+        }
+    }
+
+    fn beat(&self) {
+        self.beats.store(self.beats.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+}
+
+/// One exchange that is under way: it is over when all its copies are gone.
+#[derive(Debug)]
+pub struct Open(Arc<Pulse>);
+
+impl Open {
+    pub(super) fn new(pulse: &Arc<Pulse>) -> Self {
+        pulse.head.store(false, Relaxed);
+        pulse.open.fetch_add(1, Relaxed);
+        pulse.beat();
+        Self(Arc::clone(pulse))
+    }
+}
+
+impl Clone for Open {
+    fn clone(&self) -> Self {
+        Self::new(&self.0)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+        self.0.beat();
+    }
+}

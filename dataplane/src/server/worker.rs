@@ -1,0 +1,282 @@
+//! One thread: a runtime, listeners, and the connections that they brought. None of it is shared, none of it is locked.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Poll, Waker},
+    thread,
+    time::Duration,
+};
+
+use http::HeaderValue;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, LocalOptions},
+    sync::{Notify, oneshot},
+    task::{coop::unconstrained, spawn_local},
+};
+
+use super::{Doors, Shared, Stage, connection};
+use crate::{Settings, metrics::work_as, request::RequestIds, table::Table, upstream::Pools};
+
+/// What one worker's thread owns.
+pub struct Worker {
+    pub settings: Settings,
+    /// Its connections to backends.
+    pub pools: Pools,
+    pub(super) shared: Arc<Shared>,
+    pub(super) protocols: connection::Protocols,
+    table: RefCell<Rc<Arc<Table>>>,
+    ids: RequestIds,
+    closing: Cell<bool>,
+    bell: Bell,
+    /// Connections and tunnels.
+    open: Cell<usize>,
+    emptied: Notify,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>) -> Rc<Self> {
+        Rc::new(Self {
+            settings: shared.settings.clone(),
+            pools: Pools::default(),
+            protocols: connection::Protocols::new(&shared.settings.bounds),
+            table: RefCell::new(Rc::new(shared.table())),
+            ids: RequestIds::new(),
+            closing: Cell::new(false),
+            bell: Bell::default(),
+            open: Cell::new(0),
+            emptied: Notify::new(),
+            shared,
+        })
+    }
+
+    /// The table for one request: loaded once, held to its end. The count of references is this worker's own.
+    pub fn table(&self) -> Rc<Arc<Table>> {
+        let current = self.shared.table.load();
+        let mut mine = self.table.borrow_mut();
+        if !Arc::ptr_eq(&current, &mine) {
+            *mine = Rc::new(Arc::clone(&current));
+        }
+        Rc::clone(&mine)
+    }
+
+    /// A fresh `x-request-id`.
+    pub fn request_id(&self) -> HeaderValue {
+        self.ids.next()
+    }
+
+    /// Answers tell clients to come again over another connection.
+    pub fn closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Runs something that outlives a connection, as a tunnel does; a drain waits for it, and ends it when its time is over.
+    pub fn spawn(self: &Rc<Self>, future: impl Future<Output = ()> + 'static) {
+        let seat = Seat::take(self, usize::MAX);
+        spawn_local(async move {
+            future.await;
+            drop(seat);
+        });
+    }
+
+    /// Wakes the task now and when closing begins.
+    pub(super) fn listen(self: &Rc<Self>, waker: &Waker) -> Listening {
+        let number = self.bell.next.get();
+        self.bell.next.set(number + 1);
+        self.bell.wakers.borrow_mut().insert(number, waker.clone());
+        Listening { worker: Rc::clone(self), number }
+    }
+
+    fn close(&self) {
+        self.closing.set(true);
+        self.bell.wakers.borrow().values().for_each(Waker::wake_by_ref);
+    }
+}
+
+/// Those who want to know when closing begins. A channel of the runtime's would lock at every wake of every connection.
+#[derive(Default)]
+struct Bell {
+    next: Cell<u64>,
+    wakers: RefCell<HashMap<u64, Waker>>,
+}
+
+pub(super) struct Listening {
+    worker: Rc<Worker>,
+    number: u64,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.worker.bell.wakers.borrow_mut().remove(&self.number);
+    }
+}
+
+/// A place among the open connections of the process and of the worker.
+pub(super) struct Seat(Rc<Worker>);
+
+impl Seat {
+    /// `None`: there are `max` already.
+    fn take(worker: &Rc<Worker>, max: usize) -> Option<Self> {
+        if worker.shared.connections.fetch_add(1, Relaxed) >= max {
+            worker.shared.connections.fetch_sub(1, Relaxed);
+            return None;
+        }
+        worker.open.set(worker.open.get() + 1);
+        Some(Self(Rc::clone(worker)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.shared.connections.fetch_sub(1, Relaxed);
+        self.0.open.set(self.0.open.get() - 1);
+        if self.0.open.get() == 0 {
+            self.0.emptied.notify_waiters();
+        }
+    }
+}
+
+/// A worker's thread, seen from outside.
+pub(super) struct Handle {
+    finished: Option<oneshot::Receiver<()>>,
+}
+
+impl Handle {
+    pub(super) async fn start(number: usize, doors: Doors, shared: &Arc<Shared>) -> io::Result<Self> {
+        let (done, finished) = oneshot::channel();
+        let (begun, begins) = oneshot::channel();
+        let shared = Arc::clone(shared);
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            work_as(number);
+            match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => {
+                    drop(begun.send(Ok(())));
+                    runtime.block_on(serve(Worker::new(shared), doors));
+                }
+                Err(error) => drop(begun.send(Err(error))),
+            }
+            drop(done);
+        })?;
+        begins.await.unwrap_or_else(|_| Err(io::Error::other("its thread broke down")))?;
+        Ok(Self { finished: Some(finished) })
+    }
+
+    /// Returns when the thread has let go of its last connection.
+    pub(super) async fn finished(&mut self) {
+        if let Some(finished) = &mut self.finished {
+            // Nothing is ever sent: the end of the sender is the message.
+            drop(finished.await);
+            self.finished = None;
+        }
+    }
+}
+
+async fn serve(worker: Rc<Worker>, doors: Doors) {
+    let Some(listeners) = Listeners::open(doors) else { return };
+    let mut stage = worker.shared.stage.subscribe();
+    let mut progress = worker.shared.progress.subscribe();
+    loop {
+        tokio::select! {
+            accepted = listeners.accept() => match accepted {
+                Ok((tcp, peer, secure)) => admit(&worker, tcp, peer, secure),
+                Err(error) => pause(&error).await,
+            },
+            // What has left the table is freed, even if no request comes.
+            Ok(()) = progress.changed() => drop(worker.table()),
+            _ = stage.wait_for(|stage| *stage >= Stage::Closing) => break,
+        }
+    }
+    worker.close();
+    // Who waits in the queue has been told by the kernel that he is connected: he is served. What comes after the last look
+    // and before the listener is gone is lost; load balancers have had `drain_delay` to send it elsewhere.
+    unconstrained(listeners.empty(|tcp, peer, secure| admit(&worker, tcp, peer, secure))).await;
+    drop(listeners);
+    let emptied = worker.emptied.notified();
+    tokio::pin!(emptied);
+    emptied.as_mut().enable();
+    if worker.open.get() > 0 {
+        tokio::select! {
+            () = emptied => {}
+            _ = stage.wait_for(|stage| *stage == Stage::Ended) => {}
+        }
+    }
+}
+
+fn admit(worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, secure: bool) {
+    // Beyond the bound the socket is dropped, which closes it.
+    let Some(seat) = Seat::take(worker, worker.settings.bounds.max_connections) else { return };
+    // An answer's last bytes do not wait for an acknowledgement. It fails only if the client has gone, which reading will tell.
+    drop(tcp.set_nodelay(true));
+    let worker = Rc::clone(worker);
+    spawn_local(async move {
+        connection::serve(worker, tcp, peer, secure).await;
+        drop(seat);
+    });
+}
+
+/// A failed accept is one connection's fault, or there are no file descriptors left: then a pause, for the queue stays.
+async fn pause(error: &io::Error) {
+    let one = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    );
+    if !one {
+        tracing::error!(%error, "cannot accept connections");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+struct Listeners {
+    http: Option<TcpListener>,
+    https: Option<TcpListener>,
+    /// Which is asked first, in turns.
+    turn: Cell<bool>,
+}
+
+impl Listeners {
+    fn open(doors: Doors) -> Option<Self> {
+        let open = |door: Option<std::net::TcpListener>| door.map(TcpListener::from_std).transpose();
+        match (open(doors.http), open(doors.https)) {
+            (Ok(http), Ok(https)) => Some(Self { http, https, turn: Cell::new(false) }),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "a worker cannot accept connections");
+                None
+            }
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr, bool)> {
+        poll_fn(|cx| {
+            self.turn.set(!self.turn.get());
+            for secure in [self.turn.get(), !self.turn.get()] {
+                if let Some(listener) = if secure { &self.https } else { &self.http }
+                    && let Poll::Ready(accepted) = listener.poll_accept(cx)
+                {
+                    return Poll::Ready(accepted.map(|(tcp, peer)| (tcp, peer, secure)));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Accepts what waits, and does not wait itself.
+    async fn empty(&self, mut admit: impl FnMut(TcpStream, SocketAddr, bool)) {
+        poll_fn(|cx| {
+            for (secure, listener) in [(false, &self.http), (true, &self.https)] {
+                let Some(listener) = listener else { continue };
+                while let Poll::Ready(Ok((tcp, peer))) = listener.poll_accept(cx) {
+                    admit(tcp, peer, secure);
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+}

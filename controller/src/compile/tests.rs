@@ -2,6 +2,7 @@
 
 mod anything;
 mod edits;
+mod ownership;
 
 use ravelin_crds::{ApiRouteRule, ApiRouteSpec, BackendEndpoint, BackendRef, BackendSpec};
 use ravelin_snapshot::{

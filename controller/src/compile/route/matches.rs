@@ -126,6 +126,8 @@ pub(super) fn without_final_slash(mut path: String) -> String {
 /// whose expression is broken.
 fn literal_prefix(pattern: &str) -> String {
     let end = pattern.find(|c: char| !c.is_ascii_alphanumeric() && !"/-_~".contains(c)).unwrap_or(pattern.len());
+    // What may be repeated may be absent.
+    let end = if pattern[end..].starts_with(['?', '*', '{']) { end.saturating_sub(1) } else { end };
     let folder = pattern[..end].rfind('/').map_or("", |slash| &pattern[..slash]);
     if pattern.contains('|') || !folder.starts_with('/') {
         return "/".to_owned();
@@ -175,4 +177,27 @@ fn value(kind: HeaderMatchType, value: Option<&str>, field: Field<'_>, notes: &m
         }
     }
     ValueMatch::Present
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_regular_expression_keeps_the_whole_segments_before_its_first_operator() {
+        for (pattern, place) in [
+            ("/admin/[a-z", "/admin"),
+            ("/admin/users(", "/admin"),
+            ("/a/b/c?(", "/a/b"),
+            ("/a/b/?(", "/a"),
+            ("/a|/b(", "/"),
+            ("?(", "/"),
+            ("(/admin", "/"),
+            ("", "/"),
+            ("admin/(", "/"),
+            ("/x(", "/"),
+        ] {
+            assert_eq!(literal_prefix(pattern), place, "{pattern}");
+        }
+    }
 }

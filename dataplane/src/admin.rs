@@ -1,17 +1,18 @@
 //! What an operator may see and reset: `--admin` (loopback) and `--probe` (health, readiness, metrics only).
 
-use std::{convert::Infallible, sync::Arc};
+mod connection;
+mod host;
+mod page;
+
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use http::{Request, Response};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
 use crate::server::Shared;
 
-/// Pages that the binary adds to the admin interface (`/objects`, `/explain`): `None` is "not mine".
+/// Pages that the binary adds to the admin interface (`/objects`): `None` is "not mine".
 pub type Page = Arc<dyn Fn(&Request<()>) -> Option<Response<Bytes>> + Send + Sync>;
 
 pub type Pages = Vec<Page>;
@@ -25,37 +26,30 @@ pub enum Surface {
     Probe,
 }
 
+/// Connections at once; the next waits in the kernel's queue. Each has a bounded life.
+const MAX_CONNECTIONS: usize = 128;
+
 /// Serves one of the two surfaces until it is dropped.
 pub async fn serve(listener: TcpListener, surface: Surface, shared: Arc<Shared>) {
+    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let surface = Arc::new(surface);
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let (surface, shared) = (surface.clone(), Arc::clone(&shared));
-        tokio::spawn(async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let answer = answer(&request.map(|_| ()), &surface, &shared);
-                async move { Ok::<_, Infallible>(answer.map(Full::new)) }
-            });
-            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
-        });
+        // Invariant: nobody closes the semaphore.
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (surface, shared) = (Arc::clone(&surface), Arc::clone(&shared));
+                tokio::spawn(async move {
+                    connection::serve(stream, surface, shared).await;
+                    drop(seat);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin interface cannot accept connections");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
 }
 
-fn answer(request: &Request<()>, surface: &Surface, shared: &Shared) -> Response<Bytes> {
-    let text = |status, text: String| {
-        let mut answer = Response::new(Bytes::from(text));
-        *answer.status_mut() = status;
-        answer
-    };
-    match (request.uri().path(), surface) {
-        ("/healthz", _) => text(StatusCode::OK, "ok\n".to_owned()),
-        ("/readyz", _) => match shared.ready() {
-            Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
-            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
-        },
-        (_, Surface::Admin(pages)) => pages
-            .iter()
-            .find_map(|page| page(request))
-            .unwrap_or_else(|| text(StatusCode::NOT_FOUND, "no such page\n".to_owned())),
-        (_, Surface::Probe) => text(StatusCode::NOT_FOUND, "no such page\n".to_owned()),
-    }
-}
+pub use page::explain;

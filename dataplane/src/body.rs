@@ -1,9 +1,11 @@
 //! Bodies: of requests, as clients send them; of answers: nothing, a few bytes of our own, or a stream from a backend.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     future::Future,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,6 +22,8 @@ use crate::{server::Open, upstream::UpstreamBody};
 pub struct RequestBody {
     incoming: Incoming,
     idle: Option<Idle>,
+    /// Bytes that have come, for the record of the request.
+    received: Option<Rc<Cell<u64>>>,
     /// The connection is in use as long as this is.
     _open: Option<Open>,
 }
@@ -33,12 +37,18 @@ struct Idle {
 
 impl RequestBody {
     pub fn new(incoming: Incoming, idle: Duration, open: Option<Open>) -> Self {
-        Self { incoming, idle: Some(Idle { limit: idle, timer: None, waiting: false }), _open: open }
+        Self { incoming, idle: Some(Idle { limit: idle, timer: None, waiting: false }), received: None, _open: open }
     }
 
     /// For whoever bounds it himself.
     pub fn unbounded(incoming: Incoming) -> Self {
-        Self { incoming, idle: None, _open: None }
+        Self { incoming, idle: None, received: None, _open: None }
+    }
+
+    /// Counts its bytes, if it has any.
+    pub(crate) fn counted(mut self, received: impl FnOnce() -> Rc<Cell<u64>>) -> Self {
+        self.received = (!self.incoming.is_end_stream()).then(received);
+        self
     }
 }
 
@@ -63,6 +73,9 @@ impl Body for RequestBody {
             Poll::Ready(frame) => {
                 if let Some(idle) = &mut self.idle {
                     idle.waiting = false;
+                }
+                if let (Some(received), Some(Ok(frame))) = (&self.received, &frame) {
+                    received.set(received.get() + frame.data_ref().map_or(0, |data| data.len() as u64));
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Client)))
             }

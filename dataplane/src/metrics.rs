@@ -104,8 +104,12 @@ impl Counted {
         self.route = share.metrics.routes.number(label);
     }
 
-    pub(crate) fn set_backend(&mut self, share: &Share, label: &Arc<Label>, took: Duration) {
-        self.backend = Some((share.metrics.backends.number(label), took));
+    /// Of several calls of one request, the last goes with it and those before are counted at once.
+    pub(crate) fn called(&mut self, share: &Share, label: &Arc<Label>, took: Duration) {
+        let call = (share.metrics.backends.number(label), took);
+        if let Some((backend, took)) = self.backend.replace(call) {
+            lock(&share.cells).time_backend(backend, took);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod forward;
 mod headers;
 
 use std::{
+    cell::RefCell,
     rc::Rc,
     time::{Instant, SystemTime},
 };
@@ -18,6 +19,7 @@ use crate::{
         auth::Admitted,
         limit::{self, Permit, Phase},
     },
+    record::{Record, Recorded},
     reject::{Reason, Refused, Reject},
     request::{self, Caller, Connection, RequestView, Target, X_REQUEST_ID},
     server::Worker,
@@ -35,14 +37,11 @@ struct Exchange<'a> {
     target: &'a Target,
     now: Instant,
     clock: SystemTime,
+    record: &'a RefCell<Record>,
 }
 
 /// Answers one request. It never fails: what goes wrong becomes an answer with a reason.
-pub async fn handle(
-    worker: &Rc<Worker>,
-    connection: &Connection,
-    request: Request<RequestBody>,
-) -> Response<AnswerBody> {
+pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Request<RequestBody>) -> Response<Recorded> {
     let table = worker.table();
     let id = request::keep(request.headers()).unwrap_or_else(|| worker.request_id());
     let grpc = headers::is_grpc(request.headers());
@@ -50,16 +49,23 @@ pub async fn handle(
     let http2 = request.version() == Version::HTTP_2;
     let settings = &worker.settings;
     let (now, clock) = (Instant::now(), SystemTime::now());
+    let record = RefCell::new(Record::begin(&worker.recorder, now, clock, &request));
+    let request = request.map(|body| body.counted(|| record.borrow_mut().received()));
     let answered = match Target::read(&request, connection, id.clone(), &settings.trusted_proxies, &settings.bounds) {
         Ok(target) => {
-            let exchange = Exchange { worker, table: &table, connection, target: &target, now, clock };
+            record.borrow_mut().target(&target);
+            let exchange = Exchange { worker, table: &table, connection, target: &target, now, clock, record: &record };
             exchange.stages(request).await
         }
-        Err(reject) => Err(reject),
+        Err(reject) => {
+            record.borrow_mut().peer(connection.peer);
+            Err(reject)
+        }
     };
     let malformed =
         matches!(&answered, Err(reject) if matches!(reject.reason, Reason::BadRequest | Reason::HeadersTooLarge));
     let mut answer = answered.unwrap_or_else(|reject| {
+        record.borrow_mut().refused(reject.reason);
         let refused = Refused { request_id: id.to_str().unwrap_or_default(), grpc };
         reject.render(refused).map(AnswerBody::from)
     });
@@ -71,7 +77,7 @@ pub async fn handle(
     if head || answer.status() == StatusCode::NO_CONTENT || answer.status() == StatusCode::NOT_MODIFIED {
         headers::without_content(&mut answer, head);
     }
-    answer
+    record.into_inner().answer(answer) // counted and logged when its body has ended
 }
 
 impl<'a> Exchange<'a> {
@@ -95,6 +101,7 @@ impl<'a> Exchange<'a> {
         };
         let found = table.find(&view, clock).ok_or(Reason::NoRoute)?;
         let rule = found.rule;
+        self.record.borrow_mut().rule(rule);
         let anonymous = Caller::default();
         let scope = Scope { request: &view, caller: &anonymous, route: &rule.name, now: clock };
         let early = limits(table, rule, Phase::PreAuthentication, &scope, now)?; // cheap, before credentials cost anything
@@ -102,6 +109,7 @@ impl<'a> Exchange<'a> {
             Ok(admitted) => admitted,
             Err(reject) => return Ok(self.refuse(&reject, early, &request)),
         };
+        self.record.borrow_mut().caller(&admitted.caller.id);
         let scope = Scope { caller: &admitted.caller, ..scope };
         let permit = match limits(table, rule, Phase::Main, &scope, now) {
             Ok(permit) => permit.and(early), // may name the caller
@@ -136,6 +144,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn render(&self, reject: &Reject, grpc: bool) -> Response<AnswerBody> {
+        self.record.borrow_mut().refused(reject.reason);
         reject.render(Refused { request_id: self.target.id(), grpc }).map(AnswerBody::from)
     }
 

@@ -97,6 +97,7 @@ fn serve(shared: &Shared, table: Table, origin: Origin) {
 }
 
 fn note_refusal(shared: &Shared, revision: Revision, refusal: Refusal) {
+    shared.metrics.refused_snapshots.add(1);
     shared.note(|progress| {
         progress.behind = None;
         progress.refused = Some((revision, refusal));

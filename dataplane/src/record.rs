@@ -22,6 +22,7 @@ use crate::{
     body::{AnswerBody, BodyError},
     metrics::{Counted, Metrics, Share, Verb},
     reject::Reason,
+    request::Target,
     table::Rule,
     upstream::Backend,
 };
@@ -63,7 +64,7 @@ pub struct Record {
     begun: Instant,
     counted: Counted,
     /// Bytes of bodies.
-    received: Rc<Cell<u64>>,
+    received: Option<Rc<Cell<u64>>>,
     sent: u64,
 }
 
@@ -77,23 +78,25 @@ impl Record {
             line
         });
         let counted = Counted::new(Verb::of(request.method()));
-        Self { recorder: Rc::clone(recorder), line, begun: now, counted, received: Rc::default(), sent: 0 }
+        Self { recorder: Rc::clone(recorder), line, begun: now, counted, received: None, sent: 0 }
     }
 
     /// For whoever reads the request's body: what it adds there is the `bytesIn`.
-    pub fn received(&self) -> Rc<Cell<u64>> {
-        Rc::clone(&self.received)
+    pub fn received(&mut self) -> Rc<Cell<u64>> {
+        Rc::clone(self.received.get_or_insert_default())
     }
 
-    pub fn client(&mut self, address: SocketAddr) {
+    /// A request whose head cannot be read has the peer as its client, and no more.
+    pub fn peer(&mut self, peer: SocketAddr) {
         if let Some(line) = &mut self.line {
-            line.client(address);
+            line.client(peer);
         }
     }
 
-    pub fn target(&mut self, id: &str, host: &str, path: &str) {
+    pub fn target(&mut self, target: &Target) {
         if let Some(line) = &mut self.line {
-            line.target(id, host, path);
+            line.client(target.client.source);
+            line.target(target.id(), target.host(), target.path());
         }
     }
 
@@ -111,9 +114,12 @@ impl Record {
         }
     }
 
-    /// The call that decided the answer, and how long it took until the head of the backend's answer, or its failure.
+    /// A call, and how long it took until the head of the backend's answer, or its failure. `endpoint` is `None` if there
+    /// was none to be called. The last call is the one that is logged.
     pub fn backend(&mut self, backend: &Backend, endpoint: Option<SocketAddr>, took: Duration) {
-        self.counted.set_backend(&self.recorder.share, &backend.label, took);
+        if endpoint.is_some() {
+            self.counted.called(&self.recorder.share, &backend.label, took);
+        }
         if let Some(line) = &mut self.line {
             line.backend(backend.label.name(), took);
             if let Some(address) = endpoint {
@@ -122,10 +128,14 @@ impl Record {
         }
     }
 
-    /// Closes over the answer. `reason` is why Ravelin refused or failed the request.
-    pub fn answer(mut self, answer: Response<AnswerBody>, reason: Option<Reason>) -> Response<Recorded> {
+    /// The answer is one that Ravelin makes because of this.
+    pub fn refused(&mut self, reason: Reason) {
+        self.counted.reason = Some(reason);
+    }
+
+    /// Goes with the answer to its end.
+    pub fn answer(mut self, answer: Response<AnswerBody>) -> Response<Recorded> {
         self.counted.code = answer.status();
-        self.counted.reason = reason;
         answer.map(|body| {
             let mut recorded = Recorded { body, record: Some(self) };
             if recorded.body.is_end_stream() {
@@ -141,7 +151,8 @@ impl Record {
         self.recorder.share.count(&self.counted);
         if let (Some(mut line), Some(feed)) = (self.line.take(), &self.recorder.feed) {
             line.answered(self.counted.code, self.counted.reason);
-            let line = line.finish(self.counted.took, (self.received.get(), self.sent), end);
+            let received = self.received.as_ref().map_or(0, |received| received.get());
+            let line = line.finish(self.counted.took, (received, self.sent), end);
             feed.put(&line);
             self.recorder.keep(line);
         }
@@ -184,7 +195,10 @@ impl Body for Recorded {
                     self.close(End::Complete, None);
                 }
             }
-            Some(Err(error)) => self.close(End::Broken, Some(error.reason())),
+            Some(Err(error)) => {
+                let (end, reason) = error.end();
+                self.close(end, reason);
+            }
             None => self.close(End::Complete, None),
         }
         Poll::Ready(frame)
@@ -200,13 +214,13 @@ impl Body for Recorded {
 }
 
 impl BodyError {
-    /// What the answer would have been if its head were not gone already.
-    fn reason(&self) -> Reason {
+    /// Whose fault it is, and what the answer would have been if its head were not gone already.
+    fn end(&self) -> (End, Option<Reason>) {
         match self {
-            Self::Backend(_) | Self::BackendStream(_) => Reason::BackendRefused,
-            Self::Client(_) => Reason::BadRequest,
-            Self::Idle => Reason::BackendTimeout,
-            Self::Deadline => Reason::RequestTimeout,
+            Self::Backend(_) | Self::BackendStream(_) => (End::Broken, Some(Reason::BackendRefused)),
+            Self::Idle => (End::Broken, Some(Reason::BackendTimeout)),
+            Self::Deadline => (End::Broken, Some(Reason::RequestTimeout)),
+            Self::Client(_) => (End::ClientGone, None),
         }
     }
 }

@@ -16,7 +16,10 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -26,7 +29,9 @@ use tokio::sync::watch;
 
 use crate::{
     Settings,
+    access_log::Log,
     admin::{self, Pages, Surface},
+    metrics::{Metrics, Standing},
     receiver,
     table::Table,
 };
@@ -43,6 +48,10 @@ pub struct Shared {
     stage: watch::Sender<Stage>,
     /// Client connections and tunnels, for their bound and for metrics.
     connections: AtomicUsize,
+    /// Those of them over TLS.
+    secure: AtomicUsize,
+    pub metrics: Arc<Metrics>,
+    log: Option<Arc<Log>>,
     tls: tls::Acceptor,
     pub addresses: Addresses,
     pub started: Instant,
@@ -74,7 +83,21 @@ impl Shared {
 
     /// Client connections that are open, tunnels included.
     pub fn connections(&self) -> usize {
-        self.connections.load(std::sync::atomic::Ordering::Relaxed)
+        self.connections.load(Relaxed)
+    }
+
+    /// For a scrape.
+    pub(crate) fn standing(&self) -> Standing {
+        let progress = self.progress();
+        let secure = self.secure.load(Relaxed);
+        let plain = self.connections().saturating_sub(secure);
+        Standing {
+            connections: vec![("http", plain as u64), ("https", secure as u64)],
+            config_age: progress.swapped.map(|(at, _)| at.elapsed()),
+            from_disk: progress.origin == Some(Origin::Disk),
+            controller_connected: progress.connected,
+            ready: self.ready().is_ok(),
+        }
     }
 
     pub(crate) fn note(&self, change: impl FnOnce(&mut Progress)) {
@@ -107,6 +130,8 @@ pub enum StartError {
     AdminNotLoopback(SocketAddr),
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
+    #[error("cannot start the access log: {0}")]
+    AccessLog(io::Error),
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -129,12 +154,17 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
     // Invariant: a snapshot of nothing has no part that could be refused.
     let empty = Table::build(Arc::new(Snapshot::default()), None).ok().expect("nothing is refused (invariant)");
     let table = Arc::new(ArcSwap::from_pointee(empty));
+    let metrics = Arc::<Metrics>::default();
+    let log = settings.access_log.start(&metrics).map_err(StartError::AccessLog)?;
     let shared = Arc::new(Shared {
         tls: tls::Acceptor::new(Arc::clone(&table))?,
         table,
         progress: watch::Sender::new(Progress::default()),
         stage: watch::Sender::new(Stage::Serving),
         connections: AtomicUsize::new(0),
+        secure: AtomicUsize::new(0),
+        metrics,
+        log,
         addresses: sockets.addresses.clone(),
         started: Instant::now(),
         settings,
@@ -201,6 +231,10 @@ impl Running {
             }
         };
         drop(tokio::time::timeout(Duration::from_secs(5), ended).await);
+        if let Some(log) = self.shared.log.clone() {
+            // A sink that stalls keeps nobody from ending.
+            drop(tokio::task::spawn_blocking(move || log.finish(Duration::from_secs(1))).await);
+        }
     }
 }
 

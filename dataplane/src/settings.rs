@@ -1,8 +1,13 @@
 //! What the program's flags say to the data plane.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
+
+use crate::{
+    access_log::{Log, Sink},
+    metrics::Metrics,
+};
 
 /// Fixed for the life of the process. An address with port 0 picks a free one.
 #[derive(Clone, Debug)]
@@ -30,10 +35,22 @@ pub struct Settings {
 }
 
 /// Where the access log goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum AccessLog {
     Stderr,
+    To(Sink),
     Off,
+}
+
+impl AccessLog {
+    pub(crate) fn start(&self, metrics: &Arc<Metrics>) -> io::Result<Option<Arc<Log>>> {
+        let sink = match self {
+            Self::Stderr => Sink::stderr(),
+            Self::To(sink) => sink.clone(),
+            Self::Off => return Ok(None),
+        };
+        Log::start(sink, Arc::clone(metrics)).map(Some)
+    }
 }
 
 /// Bounds on everything that a client can send or hold, with defaults that are safe at the edge.

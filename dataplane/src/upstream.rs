@@ -19,6 +19,8 @@ mod tunnel;
 mod upload;
 
 use std::{
+    cell::Cell,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -68,6 +70,8 @@ pub struct Call<'a> {
     pub attempt_timeout: Option<Duration>,
     /// How long the streams may be silent afterwards.
     pub stream_idle: Option<Duration>,
+    /// Where it is said which endpoint was chosen.
+    pub called: Option<&'a Cell<Option<SocketAddr>>>,
 }
 
 /// A call that came to nothing.
@@ -123,7 +127,7 @@ async fn exchange(
     call: Call<'_>,
     upgrade: Option<&OnUpgrade>,
 ) -> Result<Response<UpstreamBody>, Failure> {
-    let Call { backend, algorithm, request, deadline, attempt_timeout, stream_idle } = call;
+    let Call { backend, algorithm, request, deadline, attempt_timeout, stream_idle, called } = call;
     let mut timer = Timer::new(deadline);
     timer.start(attempt_timeout, Expired::Attempt);
     let bounds = &backend.said.connections;
@@ -143,6 +147,9 @@ async fn exchange(
     let Some(endpoint) = chosen else {
         return Err(Failure::new(Reason::NoEndpoints, Some(request)));
     };
+    if let Some(called) = called {
+        called.set(Some(endpoint.address));
+    }
     let mut attempt = Attempt::new(pools, endpoint, bounds, timer, stream_idle);
     let flight = match attempt.begin().await {
         Ok(flight) => flight,

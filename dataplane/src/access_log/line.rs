@@ -16,7 +16,11 @@ const MAX_FIELD: usize = 2048;
 
 /// A JSON object that is being written. Fields that have nothing to say are absent.
 #[derive(Debug)]
-pub(crate) struct Line(Vec<u8>);
+pub(crate) struct Line {
+    text: Vec<u8>,
+    /// Where the backend begins: the last call is the one that counts.
+    backend_at: Option<usize>,
+}
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +36,10 @@ impl Line {
     /// `space` is memory to write in.
     pub(crate) fn begin(mut space: Vec<u8>, now: SystemTime, method: &Method, version: Version) -> Self {
         space.clear();
-        let mut line = Self(space);
-        line.0.extend_from_slice(b"{\"time\":\"");
+        let mut line = Self { text: space, backend_at: None };
+        line.text.extend_from_slice(b"{\"time\":\"");
         line.time(now);
-        line.0.push(b'"');
+        line.text.push(b'"');
         line.text("method", method.as_str().as_bytes());
         line.text("protocol", protocol(version).as_bytes());
         line
@@ -58,11 +62,11 @@ impl Line {
 
     pub(crate) fn rule(&mut self, name: &RuleName) {
         self.name("route");
-        self.0.push(b'"');
+        self.text.push(b'"');
         self.escape(name.namespace.as_bytes());
-        self.0.push(b'/');
+        self.text.push(b'/');
         self.escape(name.route.as_bytes());
-        self.0.push(b'"');
+        self.text.push(b'"');
         self.text("rule", name.rule.as_bytes());
     }
 
@@ -71,7 +75,9 @@ impl Line {
         self.text("caller", id.as_bytes());
     }
 
+    /// What was said of a backend before is taken back.
     pub(crate) fn backend(&mut self, name: &str, took: Duration) {
+        self.text.truncate(*self.backend_at.get_or_insert(self.text.len()));
         self.text("backend", name.as_bytes());
         self.millis("backendMs", took);
     }
@@ -98,14 +104,14 @@ impl Line {
             End::Broken => self.text("broken", b"backend"),
             End::ClientGone => self.text("broken", b"client"),
         }
-        self.0.extend_from_slice(b"}\n");
-        self.0
+        self.text.extend_from_slice(b"}\n");
+        self.text
     }
 
     fn name(&mut self, name: &'static str) {
-        self.0.extend_from_slice(b",\"");
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
+        self.text.extend_from_slice(b",\"");
+        self.text.extend_from_slice(name.as_bytes());
+        self.text.extend_from_slice(b"\":");
     }
 
     fn text(&mut self, name: &'static str, value: &[u8]) {
@@ -113,27 +119,27 @@ impl Line {
             return;
         }
         self.name(name);
-        self.0.push(b'"');
+        self.text.push(b'"');
         self.escape(value);
-        self.0.push(b'"');
+        self.text.push(b'"');
     }
 
     fn number(&mut self, name: &'static str, value: u64) {
         self.name(name);
-        self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.text.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     fn millis(&mut self, name: &'static str, took: Duration) {
         // More than 64 bits of microseconds do not pass.
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.number(name, micros / 1000);
-        self.0.push(b'.');
+        self.text.push(b'.');
         self.digits(micros % 1000, 3);
     }
 
     fn write(&mut self, text: std::fmt::Arguments<'_>) {
         // Writing to memory does not fail.
-        drop(self.0.write_fmt(text));
+        drop(self.text.write_fmt(text));
     }
 
     /// As JSON wants it (RFC 8259, 7); what is not UTF-8 becomes U+FFFD.
@@ -141,17 +147,17 @@ impl Line {
         let value = &value[..value.len().min(MAX_FIELD)];
         let plain = |byte: &u8| (0x20..0x7f).contains(byte) && !matches!(byte, b'"' | b'\\');
         if value.iter().all(plain) {
-            self.0.extend_from_slice(value);
+            self.text.extend_from_slice(value);
             return;
         }
         for char in String::from_utf8_lossy(value).chars() {
             match char {
-                '"' | '\\' => self.0.extend_from_slice(&[b'\\', char as u8]),
+                '"' | '\\' => self.text.extend_from_slice(&[b'\\', char as u8]),
                 // Beyond ASCII too there are characters that a terminal would obey or a reader take for an end of line.
                 char if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') => {
                     self.write(format_args!("\\u{:04x}", u32::from(char)));
                 }
-                char => self.0.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+                char => self.text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
     }
@@ -172,17 +178,17 @@ impl Line {
         ];
         for (value, width, after) in parts {
             self.digits(value, width);
-            self.0.push(after);
+            self.text.push(after);
         }
     }
 
     fn digits(&mut self, value: u64, width: usize) {
-        let at = self.0.len();
-        self.0.resize(at + width, b'0');
+        let at = self.text.len();
+        self.text.resize(at + width, b'0');
         let mut rest = value;
         for place in (at..at + width).rev() {
             // A digit.
-            self.0[place] = b'0' + (rest % 10) as u8;
+            self.text[place] = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
     }

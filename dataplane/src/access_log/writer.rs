@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
     },
     thread::{self, Thread},
     time::Duration,
@@ -49,6 +50,14 @@ impl fmt::Debug for Sink {
 pub struct Log {
     shared: Arc<Shared>,
     thread: Thread,
+    /// Ends with the thread.
+    ended: Mutex<mpsc::Receiver<()>>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Log")
+    }
 }
 
 struct Shared {
@@ -74,9 +83,25 @@ impl Log {
             idle: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
-        let writer = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run(&sink))?;
-        Ok(Arc::new(Self { shared, thread: thread.thread().clone() }))
+        let (writer, (end, ended)) = (Arc::clone(&shared), mpsc::channel::<()>());
+        let run = move || {
+            writer.run(&sink);
+            drop(end);
+        };
+        let thread = thread::Builder::new().name("access-log".to_owned()).spawn(run)?;
+        Ok(Arc::new(Self { shared, thread: thread.thread().clone(), ended: Mutex::new(ended) }))
+    }
+
+    /// Writes what waits and ends; it waits for a sink that stalls no longer than `limit`. What comes later is lost.
+    pub fn finish(&self, limit: Duration) {
+        self.end();
+        // Nothing is ever sent: the end of the sender is the message.
+        lock(&self.ended).recv_timeout(limit).ok();
+    }
+
+    fn end(&self) {
+        self.shared.over.store(true, SeqCst);
+        self.thread.unpark();
     }
 
     pub(crate) fn feed(self: &Arc<Self>) -> Feed {
@@ -88,8 +113,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.shared.over.store(true, SeqCst);
-        self.thread.unpark();
+        self.end();
     }
 }
 

@@ -1,5 +1,7 @@
 //! On to a backend, or to the fallback, and back.
 
+use std::{cell::Cell, time::Instant};
+
 use http::{Request, Response, StatusCode};
 
 use super::{
@@ -82,15 +84,20 @@ async fn call(
         Destination::Backend(slot) => slot,
         Destination::Reject(reason) => return Err(Failure { reason, request: Some(Box::new(request)) }),
     };
+    let (backend, called) = (exchange.table.backend(slot), Cell::new(None));
     let call = upstream::Call {
-        backend: exchange.table.backend(slot),
+        backend,
         algorithm: forward.algorithm,
         request,
         deadline: rule.timeouts.request.map(|limit| exchange.now + limit),
         attempt_timeout: rule.timeouts.backend_request,
         stream_idle: rule.timeouts.stream_idle,
+        called: Some(&called),
     };
-    upstream::send(&exchange.worker.pools, call).await
+    let begun = Instant::now();
+    let sent = upstream::send(&exchange.worker.pools, call).await;
+    exchange.record.borrow_mut().backend(backend, called.get(), begun.elapsed());
+    sent
 }
 
 /// When nothing else can answer. What is over is over: after the request's own time there is no other backend.

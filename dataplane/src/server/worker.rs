@@ -22,13 +22,15 @@ use tokio::{
 };
 
 use super::{Doors, Shared, Stage, connection};
-use crate::{Settings, metrics::work_as, request::RequestIds, table::Table, upstream::Pools};
+use crate::{Settings, metrics::work_as, record::Recorder, request::RequestIds, table::Table, upstream::Pools};
 
 /// What one worker's thread owns.
 pub struct Worker {
     pub settings: Settings,
     /// Its connections to backends.
     pub pools: Pools,
+    /// Its counters and its end of the access log.
+    pub recorder: Rc<Recorder>,
     pub(super) shared: Arc<Shared>,
     pub(super) protocols: connection::Protocols,
     table: RefCell<Rc<Arc<Table>>>,
@@ -45,6 +47,7 @@ impl Worker {
         Rc::new(Self {
             settings: shared.settings.clone(),
             pools: Pools::default(),
+            recorder: Recorder::new(&shared.metrics, shared.log.as_ref()),
             protocols: connection::Protocols::new(&shared.settings.bounds),
             table: RefCell::new(Rc::new(shared.table())),
             ids: RequestIds::new(),
@@ -78,7 +81,7 @@ impl Worker {
 
     /// Runs something that outlives a connection, as a tunnel does; a drain waits for it, and ends it when its time is over.
     pub fn spawn(self: &Rc<Self>, future: impl Future<Output = ()> + 'static) {
-        let seat = Seat::take(self, usize::MAX);
+        let seat = Seat::take(self, usize::MAX, false);
         spawn_local(async move {
             future.await;
             drop(seat);
@@ -118,26 +121,35 @@ impl Drop for Listening {
 }
 
 /// A place among the open connections of the process and of the worker.
-pub(super) struct Seat(Rc<Worker>);
+pub(super) struct Seat {
+    worker: Rc<Worker>,
+    secure: bool,
+}
 
 impl Seat {
     /// `None`: there are `max` already.
-    fn take(worker: &Rc<Worker>, max: usize) -> Option<Self> {
+    fn take(worker: &Rc<Worker>, max: usize, secure: bool) -> Option<Self> {
         if worker.shared.connections.fetch_add(1, Relaxed) >= max {
             worker.shared.connections.fetch_sub(1, Relaxed);
             return None;
         }
         worker.open.set(worker.open.get() + 1);
-        Some(Self(Rc::clone(worker)))
+        if secure {
+            worker.shared.secure.fetch_add(1, Relaxed);
+        }
+        Some(Self { worker: Rc::clone(worker), secure })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.shared.connections.fetch_sub(1, Relaxed);
-        self.0.open.set(self.0.open.get() - 1);
-        if self.0.open.get() == 0 {
-            self.0.emptied.notify_waiters();
+        if self.secure {
+            self.worker.shared.secure.fetch_sub(1, Relaxed);
+        }
+        self.worker.shared.connections.fetch_sub(1, Relaxed);
+        self.worker.open.set(self.worker.open.get() - 1);
+        if self.worker.open.get() == 0 {
+            self.worker.emptied.notify_waiters();
         }
     }
 }
@@ -210,7 +222,7 @@ async fn serve(worker: Rc<Worker>, doors: Doors) {
 
 fn admit(worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, secure: bool) {
     // Beyond the bound the socket is dropped, which closes it.
-    let Some(seat) = Seat::take(worker, worker.settings.bounds.max_connections) else { return };
+    let Some(seat) = Seat::take(worker, worker.settings.bounds.max_connections, secure) else { return };
     // An answer's last bytes do not wait for an acknowledgement. It fails only if the client has gone, which reading will tell.
     drop(tcp.set_nodelay(true));
     let worker = Rc::clone(worker);

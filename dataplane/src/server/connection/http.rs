@@ -32,8 +32,9 @@ use super::{
 };
 use crate::{
     Bounds,
-    body::{AnswerBody, BodyError, RequestBody},
+    body::{BodyError, RequestBody},
     pipeline,
+    record::Recorded,
     request::Connection,
 };
 
@@ -197,7 +198,7 @@ async fn answer(
 
 /// An answer's body; the exchange is open as long as it is there.
 struct Counted {
-    body: AnswerBody,
+    body: Recorded,
     _open: Open,
 }
 

@@ -149,6 +149,7 @@ async fn answer(
         deadline: limits.request.map(|limit| Instant::now() + limit),
         attempt_timeout: limits.attempt,
         stream_idle: limits.stream_idle,
+        called: None,
     };
     match send(pools, call).await {
         Ok(answer) => answer.map(|body| AnswerBody::Upstream(Box::new(body))),

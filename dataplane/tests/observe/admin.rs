@@ -1,0 +1,130 @@
+//! The admin interface and the probe.
+
+use std::net::SocketAddr;
+
+use ravelin_dataplane::Settings;
+use ravelin_echo::client::{exchange, get};
+use ravelin_snapshot::{
+    HostPattern, ObjectKey, Part, Secret, Snapshot,
+    auth::{ApiKey, ApiKeyMethod, AuthPolicy, Authentication, CredentialSource, Mode, Network},
+};
+use serde_json::{Value, json};
+
+use crate::gateway::{Gateway, add_route, add_secure_route, all_to, echo, say};
+
+async fn page(address: SocketAddr, path: &str) -> (u16, String) {
+    let answer = get(address, &address.to_string(), path).await.unwrap();
+    (answer.status.as_u16(), String::from_utf8(answer.body.to_vec()).unwrap())
+}
+
+fn value((status, text): (u16, String)) -> Value {
+    assert_eq!(status, 200, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn the_probe_shows_health_readiness_and_metrics_and_no_more() {
+    let settings = Settings { probe: Some(([127, 0, 0, 1], 0).into()), ..Settings::default() };
+    let gateway = Gateway::with(settings, Snapshot::default()).await;
+    let probe = gateway.running.addresses.probe.unwrap();
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(page(probe, path).await, (200, "ok\n".to_owned()));
+    }
+    assert!(page(probe, "/metrics").await.1.contains("ravelin_build_info"));
+    for path in ["/snapshot", "/backends", "/explain?url=http://a/", "/objects", "/"] {
+        assert_eq!(page(probe, path).await.0, 404, "{path}");
+    }
+    // Kubelets ask by address or by name.
+    assert_eq!(get(probe, "gateway.example", "/healthz").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn the_snapshot_shows_everything_but_secrets() {
+    let mut snapshot = Snapshot::default();
+    add_secure_route(&mut snapshot, "secure", "secure.example", say("hello"));
+    let key = ApiKey {
+        sha256: Secret::new("a".repeat(64)),
+        id: "acme".into(),
+        scopes: vec![],
+        groups: vec![],
+        plan: String::new(),
+        expires: None,
+    };
+    let from = vec![CredentialSource::Header { name: "x-api-key".into(), prefix: String::new() }];
+    let authentication = Authentication {
+        keep_credentials: false,
+        optional: false,
+        api_key: Some(ApiKeyMethod { from, keys: vec![key] }),
+    };
+    let policy = AuthPolicy {
+        mode: Mode::Enforce,
+        exclude: vec![],
+        network: Network::default(),
+        authentication: Some(authentication),
+        rules: vec![],
+        forward: vec![],
+    };
+    snapshot.auth.insert(ObjectKey::new("shop", "keys"), Part::new(policy));
+    let gateway = Gateway::start(snapshot).await;
+    let (status, text) = page(gateway.running.addresses.admin.unwrap(), "/snapshot").await;
+    assert_eq!(status, 200);
+    assert!(text.contains("secure.example") && text.contains("acme") && text.contains("[redacted]"), "{text}");
+    assert!(!text.contains("PRIVATE KEY") && !text.contains(&"a".repeat(64)));
+}
+
+#[tokio::test]
+async fn backends_are_listed_with_their_endpoints_and_counts() {
+    let echo = echo();
+    let gateway = Gateway::start(all_to(&echo)).await;
+    get(gateway.http(), "a.example", "/").await.unwrap();
+    let admin = gateway.running.addresses.admin.unwrap();
+    let mut said = value(page(admin, "/backends").await);
+    let endpoint = said["backends"][0]["endpoints"][0].as_object_mut().unwrap();
+    // A kept connection may be closed by either side at any time.
+    assert!(endpoint.remove("connections").unwrap().is_u64());
+    let endpoint = json!({"address": echo.address().to_string(), "healthy": true, "ejected": false, "requests": 1});
+    let backend = json!({
+        "kind": "Backend", "namespace": "shop", "name": "echo", "breaker": "closed", "endpoints": [endpoint],
+    });
+    assert_eq!(said, json!({"backends": [backend]}));
+    let reset = |path: &str| {
+        let request =
+            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        async move { exchange(admin, &request).await.unwrap() }
+    };
+    for path in ["/backends/shop/echo/breaker/reset", "/backends/shop/none/breaker/reset"] {
+        assert_eq!(reset(path).await.statuses(), [404]);
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_explained_with_what_serves_it() {
+    let mut snapshot = Snapshot::default();
+    add_route(&mut snapshot, "hello", HostPattern::parse("hello.example"), say("hello"));
+    let gateway = Gateway::start(snapshot).await;
+    let admin = gateway.running.addresses.admin.unwrap();
+    let said = value(page(admin, "/explain?method=GET&url=http://hello.example/x").await);
+    assert_eq!((&said["rule"]["route"], &said["action"]["kind"]), (&"shop/hello".into(), &"respond".into()));
+    assert_eq!(page(admin, "/explain").await.0, 400);
+    assert_eq!(page(admin, "/explain?url=nonsense").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_web_page_reads_nothing_and_changes_nothing_through_a_name_of_its_own() {
+    let gateway = Gateway::start(Snapshot::default()).await;
+    let admin = gateway.running.addresses.admin.unwrap();
+    assert_eq!(get(admin, "evil.example", "/snapshot").await.unwrap().status, 403);
+    assert_eq!(get(admin, "localhost", "/snapshot").await.unwrap().status, 200);
+    let posted = "POST /backends/a/b/breaker/reset HTTP/1.1\r\nhost: localhost\r\norigin: http://evil.example\r\n\
+                  content-length: 0\r\nconnection: close\r\n\r\n";
+    assert_eq!(exchange(admin, posted).await.unwrap().statuses(), [403]);
+    let long = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\nconnection: close\r\n\r\n", "x".repeat(20_000));
+    assert_eq!(exchange(admin, &long).await.unwrap().statuses(), [431], "a head is bounded");
+    assert_eq!(
+        exchange(admin, "POST /metrics HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap()
+            .statuses(),
+        [405]
+    );
+}

@@ -123,7 +123,7 @@ impl Members {
     fn new(said: &[backend::Endpoint], names: &[Arc<Name>], before: Option<&Self>) -> Self {
         let answers = answers(names); // before the addresses: at worst they are looked at once more
         let known: HashMap<SocketAddr, &Arc<Endpoint>> =
-            before.into_iter().flat_map(|before| before.iter()).map(|endpoint| (endpoint.address, endpoint)).collect();
+            before.into_iter().flat_map(Self::iter).map(|endpoint| (endpoint.address, endpoint)).collect();
         let mut endpoints: Vec<(Arc<Endpoint>, u32)> = Vec::with_capacity(said.len());
         let mut add = |address: SocketAddr, weight| {
             let endpoint =

@@ -155,8 +155,9 @@ impl Pools {
         }
     }
 
-    fn keep(&self, connection: Box<http1::Connection>) {
-        if connection.endpoint.strong_count() == 0 {
+    fn keep(&self, mut connection: Box<http1::Connection>) {
+        // Polled once more without a waker: else the next request over it would wake the task of the last one.
+        if connection.endpoint.strong_count() == 0 || !connection.is_alive() {
             return;
         }
         // The stock is there as long as it has a connection.

@@ -154,3 +154,23 @@ async fn a_connection_that_was_closed_while_idle_costs_nobody_a_request_not_even
     let posts: usize = raw.received().iter().map(|bytes| String::from_utf8_lossy(bytes).matches("POST").count()).sum();
     assert_eq!(posts, 20);
 }
+
+#[tokio::test]
+async fn no_get_is_lost_to_a_backend_that_closes_kept_connections_all_the_time() {
+    for script in [Script::closes_when_reused(), Script::new().read().send_answer("ok")] {
+        let raw = Raw::start(script).unwrap();
+        let gateway = Gateway::start(2, said([raw.address()]));
+        let mut clients = tokio::task::JoinSet::new();
+        for number in 0..16 {
+            let mut client = Client::connect(gateway.addresses[number % 2], Protocol::Http1).await.unwrap();
+            clients.spawn(async move {
+                for _ in 0..30 {
+                    let answer = client.get("/").await.unwrap();
+                    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "ok"));
+                }
+            });
+        }
+        clients.join_all().await;
+        assert!(raw.connections_total() > 100);
+    }
+}

@@ -72,9 +72,14 @@ pub(super) fn run(args: &ListArgs) -> anyhow::Result<()> {
 fn row(secret: &Object<Secret>, file: String, line: usize, now: Timestamp) -> Row {
     let value = |key: &str| secret.spec.data.get(key).map(|value| value.expose().trim().to_owned()).unwrap_or_default();
     let expires = value("expires");
-    let state = if is_disabled(&value("disabled")) {
+    let disabled = value("disabled");
+    let state = if is_disabled(&disabled) {
         "revoked"
-    } else if value("id").is_empty() || value("sha256").is_empty() || !secret.faults.is_empty() {
+    } else if value("id").is_empty()
+        || value("sha256").is_empty()
+        || !secret.faults.is_empty()
+        || !matches!(disabled.as_str(), "" | "false")
+    {
         "broken"
     } else {
         match expires.parse::<Timestamp>() {
@@ -98,7 +103,7 @@ fn row(secret: &Object<Secret>, file: String, line: usize, now: Timestamp) -> Ro
 }
 
 pub(super) fn is_disabled(value: &str) -> bool {
-    !matches!(value, "" | "false")
+    value == "true"
 }
 
 fn table(rows: &[Row]) -> String {

@@ -36,6 +36,7 @@ pub use self::{
     answer::UpstreamBody,
     endpoint::{Counts, Endpoint},
     pool::Pools,
+    tunnel::Tunnel,
     upload::Upload,
 };
 use self::{
@@ -70,6 +71,8 @@ pub struct Call<'a> {
     pub attempt_timeout: Option<Duration>,
     /// How long the streams may be silent afterwards.
     pub stream_idle: Option<Duration>,
+    /// Runs what a 101 leads to: it lives longer than this call.
+    pub tunnel: &'a dyn Fn(Tunnel),
     /// Where it is said which endpoint was chosen.
     pub called: Option<&'a Cell<Option<SocketAddr>>>,
 }
@@ -127,7 +130,7 @@ async fn exchange(
     call: Call<'_>,
     upgrade: Option<&OnUpgrade>,
 ) -> Result<Response<UpstreamBody>, Failure> {
-    let Call { backend, algorithm, request, deadline, attempt_timeout, stream_idle, called } = call;
+    let Call { backend, algorithm, request, deadline, attempt_timeout, stream_idle, called, tunnel } = call;
     let mut timer = Timer::new(deadline);
     timer.start(attempt_timeout, Expired::Attempt);
     let bounds = &backend.said.connections;
@@ -156,7 +159,7 @@ async fn exchange(
         Err(reason) => return Err(Failure::new(reason, Some(request))),
     };
     match backend.said.protocol {
-        Protocol::Http1 => attempt.http1(request, flight, upgrade).await,
+        Protocol::Http1 => attempt.http1(request, flight, upgrade.map(|client| (client, tunnel))).await,
         Protocol::H2c => attempt.http2(request, flight).await,
     }
 }

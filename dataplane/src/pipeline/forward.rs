@@ -92,6 +92,7 @@ async fn call(
         deadline: rule.timeouts.request.map(|limit| exchange.now + limit),
         attempt_timeout: rule.timeouts.backend_request,
         stream_idle: rule.timeouts.stream_idle,
+        tunnel: &|tunnel| exchange.worker.spawn(tunnel),
         called: Some(&called),
     };
     let begun = Instant::now();

@@ -14,7 +14,7 @@ use super::{
     place::{Flight, Patience, Place},
     pool::{Lease, Pools, Stream},
     timer::{Expired, Timer},
-    tunnel,
+    tunnel::{self, Tunnel},
 };
 use crate::reject::Reason;
 
@@ -87,7 +87,7 @@ impl<'a> Attempt<'a> {
         mut self,
         mut request: Request<Upload>,
         flight: Flight,
-        upgrade: Option<&OnUpgrade>,
+        upgrade: Option<(&OnUpgrade, &dyn Fn(Tunnel))>,
     ) -> Result<Response<UpstreamBody>, Failure> {
         let mut place = None;
         loop {
@@ -99,8 +99,8 @@ impl<'a> Attempt<'a> {
             match connection.exchange(request, upgrade.is_some(), &mut self.timer).await {
                 Ok(answer) => {
                     return match upgrade {
-                        Some(client) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                            self.tunnel(client, *connection, answer, flight)
+                        Some((client, run)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                            self.tunnel(run, client, *connection, answer, flight)
                         }
                         _ => {
                             let begun = self.begun(upload, flight);
@@ -139,6 +139,7 @@ impl<'a> Attempt<'a> {
 
     fn tunnel(
         self,
+        run: &dyn Fn(Tunnel),
         client: &OnUpgrade,
         connection: http1::Connection,
         answer: Response<hyper::body::Incoming>,
@@ -147,7 +148,7 @@ impl<'a> Attempt<'a> {
         let refused = Failure::new(Reason::BackendRefused, None);
         let (socket, ahead, place) = connection.into_tunnel().ok_or(refused)?;
         let backend = tunnel::Backend { socket, ahead, place, flight };
-        self.pools.tunnels().dig(client.clone(), backend, self.stream_idle);
+        run(tunnel::dig(client.clone(), backend, self.stream_idle));
         Ok(answer.map(UpstreamBody::none))
     }
 

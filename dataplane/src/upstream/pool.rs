@@ -20,7 +20,6 @@ use super::{
     endpoint::Endpoint,
     http1, http2,
     place::{Next, Overloaded, Patience, Place, Seat, Share, Turn},
-    tunnel::Tunnels,
 };
 pub(super) use shared::Stream;
 
@@ -38,7 +37,6 @@ struct Inner {
     /// For those of this worker who waited for a connection, until they come to fetch it.
     ready: RefCell<HashMap<u64, Lease>>,
     turns: Cell<u64>,
-    tunnels: Tunnels,
     /// Somebody waits for a connection, here or on another worker.
     wanted: Arc<Notify>,
     /// The sweeper runs; it ends when there is nothing to sweep.
@@ -72,15 +70,6 @@ pub(super) enum Lease {
 }
 
 impl Pools {
-    /// Returns when the last tunnel (WebSocket and the like) of this worker has ended: for a drain.
-    pub async fn tunnels_ended(&self) {
-        self.0.tunnels.all_ended().await;
-    }
-
-    pub(super) fn tunnels(&self) -> &Tunnels {
-        &self.0.tunnels
-    }
-
     /// An idle HTTP/1.1 connection or the place of a new one. Waits for either as long as the policy says.
     pub(super) async fn lease(
         &self,

@@ -1,4 +1,4 @@
-//! After a 101: bytes both ways, in a task of the worker's own, until both sides have finished or nothing moves.
+//! After a 101: bytes both ways, until both sides have finished or nothing moves.
 
 use std::{
     cell::Cell,
@@ -12,25 +12,15 @@ use std::{
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional},
-    sync::Notify,
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 
 use super::{
     place::{Flight, Place},
     socket::Socket,
 };
 
-/// The tunnels of one worker: what a drain waits for besides connections.
-#[derive(Clone, Default)]
-pub(super) struct Tunnels(Rc<Open>);
-
-#[derive(Default)]
-struct Open {
-    count: Cell<usize>,
-    ended: Notify,
-}
+/// The life of a tunnel, to be run beside the connection that it came from. It begins when the client has its 101.
+pub type Tunnel = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What stands at the backend's end of a tunnel. It counts as a request and as a connection as long as it lasts.
 pub(super) struct Backend {
@@ -41,38 +31,10 @@ pub(super) struct Backend {
     pub(super) flight: Flight,
 }
 
-impl Tunnels {
-    /// Tunnels as soon as the client has its 101. `idle`: closed when nothing has moved for that long.
-    pub(super) fn dig(&self, client: OnUpgrade, backend: Backend, idle: Option<Duration>) {
-        let guard = Guard::new(&self.0);
-        tokio::task::spawn_local(async move {
-            let _guard = guard;
-            // How a tunnel ends, both ends know.
-            drop(run(client, backend, idle).await);
-        });
-    }
-
-    pub(super) async fn all_ended(&self) {
-        while self.0.count.get() > 0 {
-            self.0.ended.notified().await;
-        }
-    }
-}
-
-struct Guard(Rc<Open>);
-
-impl Guard {
-    fn new(open: &Rc<Open>) -> Self {
-        open.count.set(open.count.get() + 1);
-        Self(Rc::clone(open))
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.count.set(self.0.count.get() - 1);
-        self.0.ended.notify_waiters();
-    }
+/// `idle`: closed when nothing has moved for that long.
+pub(super) fn dig(client: OnUpgrade, backend: Backend, idle: Option<Duration>) -> Tunnel {
+    // How a tunnel ends, both ends know.
+    Box::pin(async move { drop(run(client, backend, idle).await) })
 }
 
 async fn run(client: OnUpgrade, backend: Backend, idle: Option<Duration>) -> io::Result<()> {

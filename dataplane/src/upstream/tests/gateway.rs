@@ -149,6 +149,7 @@ async fn answer(
         deadline: limits.request.map(|limit| Instant::now() + limit),
         attempt_timeout: limits.attempt,
         stream_idle: limits.stream_idle,
+        tunnel: &|tunnel| drop(tokio::task::spawn_local(tunnel)),
         called: None,
     };
     match send(pools, call).await {

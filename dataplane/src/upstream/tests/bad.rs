@@ -24,7 +24,7 @@ struct Pair {
 impl Pair {
     fn start(bad: Raw) -> Self {
         let good = Echo::start("good").unwrap();
-        let limits = Limits { attempt: Some(Duration::from_secs(2)), ..Limits::default() };
+        let limits = Limits { attempt: Some(Duration::from_secs(5)), ..Limits::default() };
         let gateway = Gateway::with_limits(1, said([bad.address(), good.address()]), limits);
         Self { gateway, bad, _good: good }
     }

@@ -147,7 +147,7 @@ async fn a_get_survives_a_backend_that_closes_a_used_connection() {
 #[tokio::test]
 async fn what_is_no_http2_is_a_502_and_what_never_answers_a_504() {
     let gateway =
-        Gateway::with_limits(1, said([]), Limits { attempt: Some(Duration::from_millis(300)), ..Limits::default() });
+        Gateway::with_limits(1, said([]), Limits { attempt: Some(Duration::from_secs(3)), ..Limits::default() });
     let mut client = client(&gateway).await;
     for script in [Script::garbage(), Script::closes_at_once(), Script::new().send("HTTP/1.1 400 Bad Request\r\n\r\n")]
     {

@@ -122,7 +122,7 @@ async fn a_reader_that_does_not_read_costs_little_memory() {
 
 #[tokio::test]
 async fn the_whole_exchange_is_cut_at_its_deadline_head_or_body() {
-    let limits = Limits { request: Some(Duration::from_millis(100)), ..Limits::default() };
+    let limits = Limits { request: Some(Duration::from_secs(2)), ..Limits::default() };
     let raw = Raw::start_each([Script::never_answers(), Script::endless_body()]).unwrap();
     let gateway = Gateway::with_limits(1, said([raw.address()]), limits);
     let answer = client(&gateway).await.get("/").await.unwrap();
@@ -131,22 +131,26 @@ async fn the_whole_exchange_is_cut_at_its_deadline_head_or_body() {
     tokio::time::timeout(LONG, raw.wait_until(|counts| counts.connections_open == 0)).await.unwrap();
 }
 
+/// The limit is far beyond the time between pieces: a busy machine may take as long over one of them.
 #[tokio::test]
 async fn a_silent_stream_is_cut_and_one_that_moves_in_either_direction_is_not() {
-    let limits = Limits { stream_idle: Some(Duration::from_millis(200)), ..Limits::default() };
+    let limits = Limits { stream_idle: Some(Duration::from_secs(3)), ..Limits::default() };
     let echo = Echo::start("a").unwrap();
     let gateway = Gateway::with_limits(1, said([echo.address()]), limits);
-    assert!(client(&gateway).await.get("/?chunks=2&every=60s").await.is_err());
-    assert_eq!(client(&gateway).await.get("/?chunks=40&every=20ms").await.unwrap().status, 200);
-    let (pieces, sent) = upload();
-    let mut client = client(&gateway).await;
-    let answer = client.open(request(Method::POST, "/?body=ignore&chunks=2&every=600ms", &[], sent)).await.unwrap();
-    let whole = tokio::spawn(answer.into_body().collect());
-    while !whole.is_finished() {
-        pieces.send("x").await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert!(whole.await.unwrap().is_ok());
+    let silent = async { assert!(client(&gateway).await.get("/?chunks=2&every=60s").await.is_err()) };
+    let moving = async { assert_eq!(client(&gateway).await.get("/?chunks=60&every=100ms").await.unwrap().status, 200) };
+    let sending = async {
+        let (pieces, sent) = upload();
+        let mut client = client(&gateway).await;
+        let answer = client.open(request(Method::POST, "/?body=ignore&chunks=2&every=6s", &[], sent)).await.unwrap();
+        let whole = tokio::spawn(answer.into_body().collect());
+        while !whole.is_finished() {
+            pieces.send("x").await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(whole.await.unwrap().is_ok());
+    };
+    tokio::join!(silent, moving, sending);
 }
 
 #[tokio::test]

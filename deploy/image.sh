@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Builds the static program and an image of nothing else; target/image.tar is an OCI archive. TAG names it.
+# Builds the static program and an image of nothing else; target/image.tar is an OCI archive. TAG names it; PROFILE=dev
+# builds it fast, for trying things out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tag=${TAG:-ravelin:dev}
 target=${CARGO_TARGET_DIR:-$PWD/target}
 triple=$(uname -m)-unknown-linux-gnu
+profile=${PROFILE:-release}
+built=$target/$triple/${profile/#dev/debug}
 
 # A static-pie; name resolution is hickory's, for glibc's cannot work in a static program.
-RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target "$triple" -p ravelin -p ravelin-echo
+RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile "$profile" --target "$triple" -p ravelin -p ravelin-echo
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-cp "$target/$triple/release/ravelin" "$target/$triple/release/ravelin-echo" deploy/Dockerfile deploy/Dockerfile.echo "$context/"
+cp "$built/ravelin" "$built/ravelin-echo" deploy/Dockerfile deploy/Dockerfile.echo "$context/"
 cp /etc/ssl/certs/ca-certificates.crt "$context/" 2>/dev/null || : >"$context/ca-certificates.crt"
 
 archive() { # DOCKERFILE TAG FILE

@@ -1,11 +1,13 @@
 //! `ravelin`: one program, a subcommand for each of its parts. A module a subcommand.
 
 mod check;
+mod controller;
 mod crds;
 mod dataplane;
 mod explain;
 mod key;
 mod log;
+mod objects;
 mod output;
 mod serve;
 mod standalone;
@@ -30,6 +32,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Standalone(Box<standalone::StandaloneArgs>),
+    Controller(controller::ControllerArgs),
     Dataplane(Box<dataplane::DataplaneArgs>),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("no crypto provider is installed yet");
     let outcome = match Arguments::parse().command {
         Command::Standalone(args) => standalone::run(&args),
+        Command::Controller(args) => controller::run(&args),
         Command::Dataplane(args) => dataplane::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),

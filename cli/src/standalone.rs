@@ -1,7 +1,5 @@
 //! `ravelin standalone`: both halves in one process, fed from a folder.
 
-mod objects;
-
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, bail};
@@ -9,7 +7,7 @@ use clap::Args;
 use ravelin_controller::{
     compile::Options,
     files::{FollowError, follow},
-    publish::{self, Published, World},
+    publish::{self, World},
 };
 use ravelin_dataplane::{Settings, server::Source, start};
 use ravelin_snapshot::channel::memory;
@@ -17,6 +15,7 @@ use tokio::sync::watch::{self, Receiver};
 
 use crate::{
     log::{self, LogArgs},
+    objects,
     serve::{self, ServeArgs},
 };
 
@@ -115,5 +114,3 @@ async fn tell_findings(mut worlds: Receiver<Option<Arc<World>>>) {
         told.clone_from(&world.findings);
     }
 }
-
-type Board = Receiver<Option<Arc<Published>>>;

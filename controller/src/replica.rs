@@ -9,6 +9,8 @@ mod roster;
 
 pub use report::report;
 pub(crate) use roster::Standing;
+#[cfg(test)]
+pub(crate) use roster::roster_of;
 pub use roster::{Replica, Roster, follow};
 
 /// On a replica's Lease: what its data plane has acknowledged, as [`Marks`](crate::watch::Marks).

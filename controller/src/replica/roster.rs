@@ -119,11 +119,6 @@ impl Replica<'_> {
             _ => Standing::Behind,
         }
     }
-
-    #[cfg(test)]
-    fn is_known(&self) -> bool {
-        self.report.is_some()
-    }
 }
 
 /// A Pod that is on its way out gets no new connections.
@@ -168,4 +163,15 @@ where
 async fn wait(what: &str, error: &watcher::Error) {
     tracing::warn!(%error, "the {what} of the replicas cannot be watched; trying again");
     sleep(PAUSE).await;
+}
+
+/// Ready replicas that report these marks, seen at `now`.
+#[cfg(test)]
+pub(crate) fn roster_of<const N: usize>(replicas: [(&str, Marks); N], now: Instant) -> Roster {
+    let mut roster = Roster::default();
+    for (pod, serving) in replicas {
+        roster.pods.insert(pod.to_owned(), Presence { ready: true, since: now });
+        roster.reports.insert(pod.to_owned(), Report { serving, refused: None, version: None, seen: now });
+    }
+    roster
 }

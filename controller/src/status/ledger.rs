@@ -192,3 +192,6 @@ fn parents_of(model: &Model, object: &ObjectRef) -> Vec<ParentReference> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

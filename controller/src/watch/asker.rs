@@ -11,7 +11,7 @@ use kube::{
 use ravelin_crds as crds;
 use tokio::{
     sync::{Notify, mpsc},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::gate::Mark;
@@ -25,6 +25,8 @@ pub(super) struct Asked {
 }
 
 const PAUSE: Duration = Duration::from_millis(200);
+/// A list that takes longer is asked for again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Asked {
     /// `None`: the kind protects nothing.
@@ -44,7 +46,8 @@ impl Asked {
     /// A list without a version is consistent; a watch cache answers it where the API server is of this decade. Pages
     /// would send it to etcd.
     async fn mark(&self) -> kube::Result<Option<Mark>> {
-        let list = self.api.list_metadata(&ListParams::default()).await?;
+        let list = timeout(PATIENCE, self.api.list_metadata(&ListParams::default())).await;
+        let list = list.map_err(|elapsed| kube::Error::Service(elapsed.into()))??;
         let number = |version: Option<&String>| version.and_then(|version| version.parse::<u64>().ok());
         let newest = list.items.iter().filter_map(|item| number(item.metadata.resource_version.as_ref())).max();
         let at = number(list.metadata.resource_version.as_ref());

@@ -14,10 +14,11 @@ use ravelin_snapshot::channel::Delivery;
 use serde::Serialize;
 use tokio::sync::watch::Receiver;
 
-use super::Board;
+/// What was last published; `None` until a source is complete.
+pub(crate) type Board = Receiver<Option<Arc<Published>>>;
 
 /// The page for the admin interface.
-pub(super) fn page(published: Board, delivery: Receiver<Delivery>) -> Page {
+pub(crate) fn page(published: Board, delivery: Receiver<Delivery>) -> Page {
     Arc::new(move |request: &Request<()>| {
         (request.uri().path() == "/objects").then(|| {
             if request.method() != Method::GET {

@@ -22,8 +22,9 @@ run: ## the demo's gateway, left up, with what to try
 	cargo run --locked --quiet -p ravelin-demo -- --stay
 
 .PHONY: test lint conformance e2e bench
-test: ## everything that needs no cluster
-	cargo test --locked --workspace
+test: ## everything that needs no cluster; installs what it needs
+	deploy/install.sh cc bash curl
+	cargo test --locked
 
 lint: $(TOOLS)/bin/cargo-deny ## format, clippy, licences, banned crates, advisories
 	cargo fmt --all --check

@@ -72,6 +72,8 @@ impl Stage {
         match words.as_slice() {
             // What a clone and a build come to is here already.
             ["git", "clone", ..] | ["cargo", "install", ..] | ["make", ..] => {}
+            // The reader copies what was printed; here it is taken from there.
+            [assignment] if assignment.starts_with("KEY=") => assert!(!self.key.is_empty(), "{place}: there is no key"),
             ["ravelin-echo", "--listen", address, "--name", name, "&"] => {
                 let echo = Echo::on_thread(*name).unwrap();
                 let port = address.rsplit(':').next().unwrap_or_default().to_owned();
@@ -124,7 +126,7 @@ impl Stage {
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_ne!(output.status.code(), Some(127), "{place}: {command}: {stderr}");
         if let Some(key) =
-            stdout.split_whitespace().chain(stderr.split_whitespace()).find(|word| word.starts_with("rk_"))
+            stdout.split_whitespace().chain(stderr.split_whitespace()).find(|word| word.starts_with("rvl_"))
         {
             self.key = key.to_owned();
         }
@@ -137,7 +139,7 @@ impl Stage {
         }
         if printed.is_empty() {
             assert!(output.status.success(), "{}", told());
-        } else if let Err(missing) = shows(&stdout, printed) {
+        } else if let Err(missing) = shows(&format!("{stdout}\n{stderr}"), printed) {
             panic!("`{missing}` is not there: {}", told());
         }
     }

@@ -103,7 +103,7 @@ impl Gateway {
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let id = self.process.id().context("the gateway has ended by itself")?;
         // SIGTERM by the shell's own `kill`: the standard library only knows SIGKILL.
-        Command::new("kill").arg(id.to_string()).status().await?;
+        Command::new("sh").args(["-c", &format!("kill {id}")]).status().await?;
         let status = timeout(DEADLINE, self.process.wait()).await.context("the gateway does not end")??;
         ensure!(status.success(), "the gateway ended with {status}");
         Ok(())
@@ -115,7 +115,7 @@ fn shop() -> PathBuf {
 }
 
 /// `ravelin`, which `make demo` builds beside this program.
-fn program() -> anyhow::Result<PathBuf> {
+pub(crate) fn program() -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name("ravelin");
     ensure!(path.exists(), "{} is missing: cargo build -p ravelin", path.display());
     Ok(path)

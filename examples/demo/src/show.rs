@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use ravelin_echo::client::Answer;
 
-use crate::gateway::Gateway;
+use crate::gateway::{self, Gateway};
 
 /// Prints a line; a reader that has gone away is no trouble.
 fn line(text: &str) {
@@ -52,17 +52,22 @@ pub(crate) fn end() {
 
 pub(crate) fn invitation(gateway: &Gateway) -> anyhow::Result<()> {
     let (http, admin, folder) = (gateway.http, gateway.admin, gateway.folder.path().display());
+    let ravelin = gateway::program()?;
+    let ravelin = ravelin.display();
     line(&format!("The gateway serves {folder} on http://{http}; Ctrl-C ends it. Try:"));
     line("");
     for (text, why) in [
         (format!("curl -H 'Host: shop.example' http://{http}/"), "an answer without a backend"),
         (format!("curl -H 'Host: shop.example' http://{http}/orders/1"), "nine of ten go to orders-v1"),
-        (format!("curl -i -H 'Host: shop.example' http://{http}/reports"), "401: ravelin key new makes a key"),
+        (format!("curl -i -H 'Host: shop.example' http://{http}/reports"), "401, for want of a key"),
+        (format!("{ravelin} key new --id me --label app=shop > {folder}/key.yaml"), "a key; show it as x-api-key"),
         (format!("curl -i -H 'Host: shop.example' http://{http}/search"), "429 from the sixth on"),
         (format!("$EDITOR {folder}/routes.yaml"), "what is saved is live, or refused as a whole"),
+        (format!("{ravelin} explain {folder} GET http://shop.example/search"), "which rule, and why"),
         (format!("curl http://{admin}/objects"), "what became of each object"),
     ] {
-        line(&format!("  {text:<75} # {why}"));
+        line(&format!("  # {why}"));
+        line(&format!("  {text}"));
     }
     Ok(std::io::stdout().flush()?)
 }

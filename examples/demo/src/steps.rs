@@ -78,7 +78,7 @@ async fn key(gateway: &Gateway) -> anyhow::Result<()> {
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     // The manifest is for the folder, the key for its owner.
     let (manifest, told) = (String::from_utf8(made.stdout)?, String::from_utf8(made.stderr)?);
-    let key = told.split_whitespace().find(|word| word.starts_with("rk_")).unwrap_or_default().to_owned();
+    let key = told.split_whitespace().find(|word| word.starts_with("rvl_")).unwrap_or_default().to_owned();
     ensure!(!key.is_empty(), "no key was printed: {told}");
     let before = revision(gateway).await?;
     gateway.write("key.yaml", &manifest)?;

@@ -8,7 +8,7 @@ mod quickstart;
 #[path = "docs/yaml.rs"]
 mod yaml;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use page::{Page, Sort, root};
 
@@ -33,6 +33,21 @@ fn every_yaml_of_the_readme_and_the_book_says_what_it_claims() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_the_book_says_of_a_broken_object_is_what_check_says() {
+    for page in Page::all() {
+        for pair in page.blocks.windows(2).filter(|pair| pair[0].sort == Sort::Broken && pair[1].sort == Sort::Text) {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("slip.yaml"), &pair[0].text).unwrap();
+            let world = root().join("docs/world.yaml");
+            let mut check = Command::new(env!("CARGO_BIN_EXE_ravelin"));
+            let said = check.arg("check").arg(world).arg("slip.yaml").current_dir(folder.path()).output().unwrap();
+            let said = String::from_utf8(said.stdout).unwrap();
+            assert!(said.starts_with(&pair[1].text), "{}, line {}: {said}", page.name, pair[1].line);
+        }
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn what_the_book_says_of_a_broken_object_is_what_check_says() {
             let mut check = Command::new(env!("CARGO_BIN_EXE_ravelin"));
             let said = check.arg("check").arg(world).arg("slip.yaml").current_dir(folder.path()).output().unwrap();
             let said = String::from_utf8(said.stdout).unwrap();
-            assert!(said.starts_with(&pair[1].text), "{}, line {}: {said}", page.name, pair[1].line);
+            assert!(said.contains(&pair[1].text), "{}, line {}: {said}", page.name, pair[1].line);
         }
     }
 }
@@ -97,13 +97,11 @@ fn names_of_files_in_the_pages_of_how_it_works_are_there() {
 }
 
 #[tokio::test]
-#[ignore = "until `ravelin standalone` serves"]
 async fn the_readme_is_carried_out() {
     quickstart::carry_out(&Page::read(&root().join("README.md"))).await;
 }
 
 #[tokio::test]
-#[ignore = "until `ravelin standalone` serves"]
 async fn the_quickstart_on_a_laptop_is_carried_out() {
     quickstart::carry_out(&Page::read(&root().join("docs/src/laptop.md"))).await;
 }

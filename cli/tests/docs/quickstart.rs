@@ -126,7 +126,7 @@ impl Stage {
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_ne!(output.status.code(), Some(127), "{place}: {command}: {stderr}");
         if let Some(key) =
-            stdout.split_whitespace().chain(stderr.split_whitespace()).find(|word| word.starts_with("rvl_"))
+            stdout.split_whitespace().chain(stderr.split_whitespace()).find(|word| word.starts_with("rk_"))
         {
             self.key = key.to_owned();
         }
@@ -156,9 +156,13 @@ impl Stage {
     }
 
     async fn changed(&self, before: &Option<String>) {
+        let served = |now: &Option<String>| !now.as_deref().is_some_and(|now| now.contains("\"reason\":\"Pending\""));
         let differs = async {
-            while before.is_some() && self.objects().await == *before {
-                tokio::task::yield_now().await;
+            while before.is_some() {
+                let now = self.objects().await;
+                if now != *before && served(&now) {
+                    return;
+                }
             }
         };
         timeout(DEADLINE, differs).await.expect("the gateway does not take the change");

@@ -30,6 +30,8 @@ enum OpenError {
     Tls(#[from] HandshakeError),
     #[error("it sent nothing")]
     Silent,
+    #[error("it speaks neither HTTP/1.1 nor HTTP/2")]
+    Neither,
 }
 
 /// A connection of which is known who is there and what is spoken.
@@ -100,7 +102,12 @@ async fn sniff(tcp: &TcpStream) -> Result<(Early, bool), OpenError> {
     loop {
         let held = early.held();
         if !PREFACE.starts_with(held) {
-            return Ok((early, false));
+            if !is_neither(held) {
+                return Ok((early, false));
+            }
+            // A socket that is closed with unread bytes resets rather than ends.
+            drop(tcp.try_read(&mut [0; 4096]));
+            return Err(OpenError::Neither);
         }
         if held.len() == PREFACE.len() {
             return Ok((early, true));
@@ -111,5 +118,30 @@ async fn sniff(tcp: &TcpStream) -> Result<(Early, bool), OpenError> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.readable().await?,
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Whether this begins neither a preface nor a request of HTTP/1.1: what stands behind the method is no target of any form
+/// (RFC 9112, 3.2). Who speaks neither protocol is not answered in one of them (RFC 9113, 3.4).
+fn is_neither(held: &[u8]) -> bool {
+    let mut words = held.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(_)) = (words.next(), words.next(), words.next()) else { return false };
+    let is_word = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_alphabetic);
+    is_word(method) && is_word(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_a_request_of_http1_is_left_to_its_parser() {
+        for request in ["GET / HTTP/1.1\r\n", "OPTIONS * HTTP/1.1", "GET ftp://a/ HTTP/1.1", "CONNECT a:443 HTTP/1.1"] {
+            assert!(!is_neither(request.as_bytes()), "{request}");
+        }
+        for slip in ["G", "GET", "GET ", "GET  / HTTP/1.1", "GET\r\nHost: a\r\n", " / HTTP/1.1", "\r\nGET / HTTP/1.1"] {
+            assert!(!is_neither(slip.as_bytes()), "{slip}: 400");
+        }
+        assert!(is_neither(b"INVALID CONNECTION PREFA"));
     }
 }

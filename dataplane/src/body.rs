@@ -24,8 +24,19 @@ pub struct RequestBody {
     idle: Option<Idle>,
     /// Bytes that have come, for the record of the request.
     received: Option<Rc<Cell<u64>>>,
+    /// The client has broken off, or was silent for too long.
+    failed: Option<Rc<Cell<bool>>>,
     /// The connection is in use as long as this is.
     _open: Option<Open>,
+}
+
+/// What became of a request's body.
+pub(crate) struct Fate(Option<Rc<Cell<bool>>>);
+
+impl Fate {
+    pub(crate) fn is_clients_fault(&self) -> bool {
+        self.0.as_ref().is_some_and(|failed| failed.get())
+    }
 }
 
 /// The bound on silence. There is no timer until the client is waited for.
@@ -37,18 +48,27 @@ struct Idle {
 
 impl RequestBody {
     pub fn new(incoming: Incoming, idle: Duration, open: Option<Open>) -> Self {
-        Self { incoming, idle: Some(Idle { limit: idle, timer: None, waiting: false }), received: None, _open: open }
+        let idle = Some(Idle { limit: idle, timer: None, waiting: false });
+        Self { incoming, idle, received: None, failed: None, _open: open }
     }
 
     /// For whoever bounds it himself.
     pub fn unbounded(incoming: Incoming) -> Self {
-        Self { incoming, idle: None, received: None, _open: None }
+        Self { incoming, idle: None, received: None, failed: None, _open: None }
     }
 
     /// Counts its bytes, if it has any.
     pub(crate) fn counted(mut self, received: impl FnOnce() -> Rc<Cell<u64>>) -> Self {
         self.received = (!self.incoming.is_end_stream()).then(received);
         self
+    }
+
+    /// Tells whether it was the client that the request failed of.
+    pub(crate) fn fate(&mut self) -> Fate {
+        if !self.incoming.is_end_stream() {
+            self.failed = Some(Rc::default());
+        }
+        Fate(self.failed.clone())
     }
 }
 
@@ -69,6 +89,24 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = self.poll(cx);
+        if let (Poll::Ready(Some(Err(_))), Some(failed)) = (&polled, &self.failed) {
+            failed.set(true);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl RequestBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 if let Some(idle) = &mut self.idle {
@@ -84,14 +122,6 @@ impl Body for RequestBody {
                 None => Poll::Pending,
             },
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }
 

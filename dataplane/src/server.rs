@@ -76,6 +76,10 @@ impl Shared {
         *self.stage.borrow()
     }
 
+    pub fn stages(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
+    }
+
     /// Whether this replica may be sent requests: it serves a complete snapshot, keeps up, and does not drain.
     pub fn ready(&self) -> Result<(), NotReady> {
         self.progress.borrow().judge(self.stage(), Instant::now())
@@ -152,7 +156,7 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
     let sockets = listen::Sockets::bind(&settings, count)?;
     let store = settings.state.as_ref().map(|folder| Store::new(folder.join("snapshot")));
     // Invariant: a snapshot of nothing has no part that could be refused.
-    let empty = Table::build(Arc::new(Snapshot::default()), None).ok().expect("nothing is refused (invariant)");
+    let empty = Table::build(Arc::new(Snapshot::default()), None).expect("nothing is refused (invariant)");
     let table = Arc::new(ArcSwap::from_pointee(empty));
     let metrics = Arc::<Metrics>::default();
     let log = settings.access_log.start(&metrics).map_err(StartError::AccessLog)?;

@@ -32,6 +32,7 @@ pub(super) async fn forward(
     let share = forward.rotation.turn().map(|turn| &forward.backends[turn]);
     prepare(exchange, forward, found, share, caller, &mut request)?;
     let wants_upgrade = request.headers().contains_key(http::header::UPGRADE);
+    let fate = request.body_mut().fate();
     let mut request = request.map(Upload::from);
     *request.version_mut() = http::Version::HTTP_11;
     let sent = match share.map(|share| share.to) {
@@ -41,6 +42,7 @@ pub(super) async fn forward(
     };
     match sent {
         Ok(answer) => back(answer, wants_upgrade, rule, share.map(|share| &share.response_headers)),
+        Err(_) if fate.is_clients_fault() => Err(Reason::BadRequest.into()), // nobody else can do better
         Err(failure) => fall_back(exchange, forward, rule, failure, wants_upgrade).await,
     }
 }

@@ -222,6 +222,3 @@ impl std::fmt::Debug for ByName {
         f.write_str("ByName")
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,6 +6,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
+    ops::Deref,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Poll, Waker},
@@ -33,13 +34,24 @@ pub struct Worker {
     pub recorder: Rc<Recorder>,
     pub(super) shared: Arc<Shared>,
     pub(super) protocols: connection::Protocols,
-    table: RefCell<Rc<Arc<Table>>>,
+    table: RefCell<Rc<Held>>,
     ids: RequestIds,
     closing: Cell<bool>,
     bell: Bell,
     /// Connections and tunnels.
     open: Cell<usize>,
     emptied: Notify,
+}
+
+/// A table as one worker holds it.
+pub struct Held(Arc<Table>);
+
+impl Deref for Held {
+    type Target = Table;
+
+    fn deref(&self) -> &Table {
+        &self.0
+    }
 }
 
 impl Worker {
@@ -49,7 +61,7 @@ impl Worker {
             pools: Pools::default(),
             recorder: Recorder::new(&shared.metrics, shared.log.as_ref()),
             protocols: connection::Protocols::new(&shared.settings.bounds),
-            table: RefCell::new(Rc::new(shared.table())),
+            table: RefCell::new(Rc::new(Held(shared.table()))),
             ids: RequestIds::new(),
             closing: Cell::new(false),
             bell: Bell::default(),
@@ -60,11 +72,11 @@ impl Worker {
     }
 
     /// The table for one request: loaded once, held to its end. The count of references is this worker's own.
-    pub fn table(&self) -> Rc<Arc<Table>> {
+    pub fn table(&self) -> Rc<Held> {
         let current = self.shared.table.load();
         let mut mine = self.table.borrow_mut();
-        if !Arc::ptr_eq(&current, &mine) {
-            *mine = Rc::new(Arc::clone(&current));
+        if !Arc::ptr_eq(&current, &mine.0) {
+            *mine = Rc::new(Held(Arc::clone(&current)));
         }
         Rc::clone(&mine)
     }

@@ -1,1 +1,140 @@
-//! To come.
+//! TLS: who gets which certificate, and who none.
+
+use std::sync::Arc;
+
+use http::Method;
+use ravelin_dataplane::Settings;
+use ravelin_echo::client::{Client, Protocol, body, request};
+use ravelin_snapshot::{HostPattern, Snapshot};
+use rustls::{AlertDescription, ClientConfig, HandshakeKind, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::gateway::{Gateway, add_route, add_secure_route, all_to, echo, say};
+
+fn trusting(certificates: &[&[u8]], alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for der in certificates {
+        roots.add(CertificateDer::from(der.to_vec())).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Arc::new(config)
+}
+
+async fn connect(gateway: &Gateway, config: &Arc<ClientConfig>, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(gateway.https()).await?;
+    TlsConnector::from(Arc::clone(config)).connect(ServerName::try_from(name.to_owned()).unwrap(), tcp).await
+}
+
+fn served(stream: &TlsStream<TcpStream>) -> Vec<u8> {
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+fn alert(refused: std::io::Result<TlsStream<TcpStream>>) -> AlertDescription {
+    let error = refused.err().unwrap().into_inner().unwrap();
+    match error.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::AlertReceived(alert)) => *alert,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_name_decides_and_a_name_without_a_certificate_is_refused_in_the_handshake() {
+    let mut snapshot = Snapshot::default();
+    let a = add_secure_route(&mut snapshot, "a", "a.example", say("a"));
+    let wild = add_secure_route(&mut snapshot, "wild", "*.b.example", say("wild"));
+    add_route(&mut snapshot, "plain", HostPattern::parse("plain.example"), say("plain"));
+    let gateway = Gateway::start(snapshot.clone()).await;
+    let config = trusting(&[&a, &wild], &[]);
+    assert_eq!(served(&connect(&gateway, &config, "a.example").await.unwrap()), a);
+    assert_eq!(served(&connect(&gateway, &config, "x.b.example").await.unwrap()), wild);
+    for name in ["plain.example", "b.example", "c.example", "127.0.0.1"] {
+        assert_eq!(alert(connect(&gateway, &config, name).await), AlertDescription::UnrecognisedName, "{name}");
+    }
+    let default = add_secure_route(&mut snapshot, "default", "*", say("default"));
+    gateway.publish(snapshot).await;
+    let config = trusting(&[&a, &default], &[]);
+    assert_eq!(served(&connect(&gateway, &config, "default.example").await.unwrap()), default);
+    assert_eq!(served(&connect(&gateway, &config, "a.example").await.unwrap()), a);
+}
+
+#[tokio::test]
+async fn both_protocols_are_spoken_and_the_backend_is_told_of_tls() {
+    let echo = echo();
+    let mut snapshot = all_to(&echo);
+    let action = snapshot.routes.iter().next().unwrap().1.rules[0].action.clone();
+    let a = add_secure_route(&mut snapshot, "a", "a.example", action);
+    let gateway = Gateway::start(snapshot).await;
+    for (alpn, protocol) in [(&b"h2"[..], Protocol::Http2), (b"http/1.1", Protocol::Http1)] {
+        let stream = connect(&gateway, &trusting(&[&a], &[alpn]), "a.example").await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn));
+        let mut client = Client::over(stream, protocol, "https").await.unwrap().with_host("a.example");
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+        let seen = echo.seen().pop().unwrap().headers;
+        assert_eq!(
+            (&seen["x-forwarded-proto"], &seen["forwarded"]),
+            (&"https".parse().unwrap(), &"for=127.0.0.1;host=a.example;proto=https".parse().unwrap())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_for_the_next_handshake_and_open_connections_go_on() {
+    let mut snapshot = Snapshot::default();
+    let old = add_secure_route(&mut snapshot, "a", "a.example", say("old"));
+    let gateway = Gateway::start(snapshot.clone()).await;
+    let stream = connect(&gateway, &trusting(&[&old], &[]), "a.example").await.unwrap();
+    let mut client = Client::over(stream, Protocol::Http1, "https").await.unwrap().with_host("a.example");
+    assert_eq!(client.get("/").await.unwrap().text(), "old");
+    let new = add_secure_route(&mut snapshot, "a", "a.example", say("new"));
+    gateway.publish(snapshot).await;
+    assert_eq!(client.get("/").await.unwrap().text(), "new");
+    assert_eq!(served(&connect(&gateway, &trusting(&[&new], &[]), "a.example").await.unwrap()), new);
+    assert!(connect(&gateway, &trusting(&[&old], &[]), "a.example").await.is_err());
+}
+
+#[tokio::test]
+async fn a_request_for_a_host_of_another_certificate_is_misdirected() {
+    let mut snapshot = Snapshot::default();
+    let wild = add_secure_route(&mut snapshot, "wild", "*.shop.example", say("wild"));
+    add_secure_route(&mut snapshot, "own", "own.shop.example", say("own"));
+    add_route(&mut snapshot, "plain", HostPattern::parse("plain.test"), say("plain"));
+    let gateway = Gateway::start(snapshot).await;
+    let stream = connect(&gateway, &trusting(&[&wild], &[b"h2"]), "a.shop.example").await.unwrap();
+    let mut client = Client::over(stream, Protocol::Http2, "https").await.unwrap();
+    for (host, status) in [
+        ("a.shop.example", 200),
+        ("b.shop.example", 200),
+        ("B.SHOP.example:443", 200),
+        ("own.shop.example", 421),
+        ("plain.test", 421),
+    ] {
+        client = client.with_host(host);
+        let answer = client.send(request(Method::GET, "/", &[], body(""))).await.unwrap();
+        assert_eq!(answer.status, status, "{host}");
+        assert!(status == 200 || answer.json()["reason"] == "misdirected");
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_of_one_worker_is_good_at_every_other() {
+    let mut snapshot = Snapshot::default();
+    let a = add_secure_route(&mut snapshot, "a", "a.example", say("a"));
+    let settings = Settings { workers: Some(4), ..Settings::default() };
+    let gateway = Gateway::with(settings, snapshot).await;
+    let config = trusting(&[&a], &[]);
+    let mut kinds = Vec::new();
+    for _ in 0..16 {
+        let stream = connect(&gateway, &config, "a.example").await.unwrap();
+        kinds.push(stream.get_ref().1.handshake_kind().unwrap());
+        // The ticket comes with the first answer.
+        let mut client = Client::over(stream, Protocol::Http1, "https").await.unwrap().with_host("a.example");
+        assert_eq!(client.get("/").await.unwrap().text(), "a");
+    }
+    assert_eq!(kinds.remove(0), HandshakeKind::Full);
+    assert!(kinds.iter().all(|kind| *kind == HandshakeKind::Resumed), "{kinds:?}");
+}

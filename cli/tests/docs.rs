@@ -1,6 +1,8 @@
 //! The README and the book, held against the gateway: each YAML block is compiled, each link leads somewhere, and the
 //! quickstarts on a laptop are carried out as they stand there, command by command.
 
+#[path = "docs/gateway.rs"]
+mod gateway;
 #[path = "docs/page.rs"]
 mod page;
 #[path = "docs/quickstart.rs"]
@@ -10,7 +12,9 @@ mod yaml;
 
 use std::{fs, path::Path, process::Command};
 
+use gateway::Gateway;
 use page::{Page, Sort, root};
+use ravelin_echo::{Echo, client};
 
 #[test]
 fn every_yaml_of_the_readme_and_the_book_says_what_it_claims() {
@@ -104,4 +108,59 @@ async fn the_readme_is_carried_out() {
 #[tokio::test]
 async fn the_quickstart_on_a_laptop_is_carried_out() {
     quickstart::carry_out(&Page::read(&root().join("docs/src/laptop.md"))).await;
+}
+
+#[test]
+fn flags_and_their_defaults_are_the_programs() {
+    let page = Page::read(&root().join("docs/src/run/operations.md"));
+    let help = |command: &str| {
+        let said = Command::new(env!("CARGO_BIN_EXE_ravelin")).args([command, "--help"]).output().unwrap();
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let (standalone, dataplane) = (help("standalone"), help("dataplane"));
+    let rows = page.rows("| `--");
+    assert!(rows.len() > 15, "the table of flags is not where it is looked for");
+    for cells in rows {
+        for (at, flag) in code(cells[0]).enumerate() {
+            let line = |help: &'_ str| help.lines().find(|line| line.contains(&format!("{flag} "))).map(str::to_owned);
+            let line = line(&standalone).or_else(|| line(&dataplane)).unwrap_or_else(|| panic!("there is no {flag}"));
+            if let Some(default) = line.split_once("[default: ").and_then(|(_, rest)| rest.split_once(']')) {
+                let said = cells[1].split([',', ';']).nth(at).unwrap_or_default().trim().trim_matches('`');
+                assert_eq!(said, default.0, "{flag}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn metrics_and_pages_of_the_admin_address_are_there() {
+    let page = Page::read(&root().join("docs/src/run/operations.md"));
+    let (echo, folder) = (Echo::start("orders-v1").unwrap(), tempfile::tempdir().unwrap());
+    for file in fs::read_dir(root().join("examples/shop")).unwrap().map(|file| file.unwrap()) {
+        let text = fs::read_to_string(file.path()).unwrap().replace("9001", &echo.address().port().to_string());
+        fs::write(folder.path().join(file.file_name()), text).unwrap();
+    }
+    let gateway = Gateway::start(folder.path(), &["."]).await;
+    for path in ["/orders/1", "/nothing"] {
+        client::get(gateway.http, "shop.example", path).await.unwrap();
+    }
+    let metrics = client::get(gateway.admin, "127.0.0.1", "/metrics").await.unwrap().text();
+    for cells in page.rows("| `ravelin_") {
+        for name in code(cells[0]) {
+            assert!(metrics.contains(name), "there is no metric {name}:\n{metrics}");
+        }
+    }
+    for cells in page.rows("| `/") {
+        for path in code(cells[0]).filter(|path| path.starts_with('/')) {
+            let path = path.replace("...", "http://shop.example/").replace('?', "?x=y&");
+            let answer = client::get(gateway.admin, "127.0.0.1", &path).await.unwrap();
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        }
+    }
+    gateway.end().await;
+}
+
+/// What stands in backquotes.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
 }

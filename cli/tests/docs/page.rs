@@ -103,6 +103,12 @@ impl Page {
         self.prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link)
     }
 
+    /// The cells of the rows of tables that begin so.
+    pub(crate) fn rows(&self, begin: &str) -> Vec<Vec<&str>> {
+        let rows = self.prose.lines().filter(|line| line.starts_with(begin));
+        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+    }
+
     /// What headings are called in links, as mdBook makes it.
     pub(crate) fn anchors(&self) -> impl Iterator<Item = String> {
         let headings = self.prose.lines().filter(|line| line.starts_with('#'));

@@ -1,26 +1,22 @@
 //! Carries out a page: files are written where their first line says, commands run in a shell, and what they print is
 //! held against what the page shows. Only ports differ: the page's fixed ones stand for free ones here.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{fs, path::Path};
 
 use ravelin_echo::{Echo, client};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-    time::timeout,
+use tokio::{process::Command, time::timeout};
+
+use crate::{
+    gateway::{DEADLINE, Gateway},
+    page::{Page, Sort},
 };
-
-use crate::page::{Page, Sort};
-
-const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Stage {
     folder: tempfile::TempDir,
     /// A port of the page and the one that stands for it.
     ports: Vec<(String, String)>,
     backends: Vec<Echo>,
-    gateway: Option<Child>,
-    admin: Option<std::net::SocketAddr>,
+    gateway: Option<Gateway>,
     key: String,
 }
 
@@ -30,7 +26,6 @@ pub(crate) async fn carry_out(page: &Page) {
         ports: Vec::new(),
         backends: Vec::new(),
         gateway: None,
-        admin: None,
         key: String::new(),
     };
     for block in &page.blocks {
@@ -49,8 +44,8 @@ pub(crate) async fn carry_out(page: &Page) {
             Sort::HttpRoute | Sort::Values | Sort::Json | Sort::Text | Sort::Unknown => {}
         }
     }
-    assert!(stage.gateway.is_some(), "{} starts no gateway", page.name);
-    stage.end().await;
+    let gateway = stage.gateway.take();
+    gateway.unwrap_or_else(|| panic!("{} starts no gateway", page.name)).end().await;
 }
 
 /// Commands, each with the lines below it.
@@ -86,24 +81,11 @@ impl Stage {
     }
 
     async fn start(&mut self, arguments: &[&str]) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ravelin"))
-            .arg("standalone")
-            .args(arguments)
-            .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .current_dir(self.folder.path())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let stdout = child.stdout.take().expect("piped (invariant)");
-        let line = timeout(DEADLINE, BufReader::new(stdout).lines().next_line()).await.unwrap().unwrap();
-        let ready: serde_json::Value = serde_json::from_str(&line.expect("the gateway ended")).unwrap();
-        for (name, port) in [("http", "8080"), ("https", "8443"), ("admin", "9901")] {
-            let address: std::net::SocketAddr = ready[name].as_str().unwrap_or_default().parse().unwrap();
+        let gateway = Gateway::start(self.folder.path(), arguments).await;
+        for (port, address) in [("8080", gateway.http), ("8443", gateway.https), ("9901", gateway.admin)] {
             self.ports.push((port.to_owned(), address.port().to_string()));
         }
-        self.admin = ready["admin"].as_str().and_then(|admin| admin.parse().ok());
-        self.gateway = Some(child);
+        self.gateway = Some(gateway);
     }
 
     /// The page's output is in order, `...` stands for anything; no output means that nothing is printed and all is well.
@@ -170,19 +152,11 @@ impl Stage {
 
     /// What the gateway says of its objects, once it runs.
     async fn objects(&self) -> Option<String> {
-        Some(client::get(self.admin?, "127.0.0.1", "/objects").await.unwrap().text())
+        Some(client::get(self.gateway.as_ref()?.admin, "127.0.0.1", "/objects").await.unwrap().text())
     }
 
     fn with_ports(&self, text: &str) -> String {
         self.ports.iter().fold(text.to_owned(), |text, (page, ours)| text.replace(page.as_str(), ours))
-    }
-
-    async fn end(mut self) {
-        let mut gateway = self.gateway.take().expect("it was started (invariant)");
-        let id = gateway.id().expect("the gateway ended by itself");
-        Command::new("bash").args(["-c", &format!("kill {id}")]).status().await.unwrap();
-        let status = timeout(DEADLINE, gateway.wait()).await.unwrap().unwrap();
-        assert!(status.success(), "the gateway ended with {status}");
     }
 }
 

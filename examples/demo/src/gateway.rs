@@ -20,7 +20,9 @@ use tokio::{
 
 /// The gateway and all that it needs; it ends with this value.
 pub(crate) struct Gateway {
-    pub(crate) folder: tempfile::TempDir,
+    /// What the gateway follows; its log is beside it, for a log in it would be a change.
+    pub(crate) shop: PathBuf,
+    _folder: tempfile::TempDir,
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
     process: Child,
@@ -41,14 +43,16 @@ impl Gateway {
         let v1 = Echo::on_thread("orders-v1")?;
         let v2 = Echo::on_thread("orders-v2")?;
         let folder = tempfile::tempdir()?;
+        let shop = folder.path().join("shop");
+        fs::create_dir(&shop)?;
         for file in ["backends.yaml", "routes.yaml", "policies.yaml"] {
-            let text = fs::read_to_string(shop().join(file))?;
+            let text = fs::read_to_string(examples().join(file))?;
             let text = text.replace("port: 9001", &format!("port: {}", v1.address().port()));
-            fs::write(folder.path().join(file), text.replace("port: 9002", &format!("port: {}", v2.address().port())))?;
+            fs::write(shop.join(file), text.replace("port: 9002", &format!("port: {}", v2.address().port())))?;
         }
         let mut process = Command::new(program()?)
             .arg("standalone")
-            .arg(folder.path())
+            .arg(&shop)
             .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(fs::File::create(folder.path().join("gateway.log"))?)
@@ -60,11 +64,11 @@ impl Gateway {
         let log = || fs::read_to_string(folder.path().join("gateway.log")).unwrap_or_default();
         let line = line.with_context(|| format!("the gateway ended:\n{}", log()))?;
         let Ready { http, admin } = serde_json::from_str(&line).with_context(|| line.clone())?;
-        Ok(Self { folder, http, admin, process, _backends: [v1, v2] })
+        Ok(Self { shop, _folder: folder, http, admin, process, _backends: [v1, v2] })
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.shop.join(name)
     }
 
     /// Replaces `from` by `to` in a file of the folder, as an editor does: a new file in the old one's place.
@@ -110,7 +114,7 @@ impl Gateway {
     }
 }
 
-fn shop() -> PathBuf {
+fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shop")
 }
 

@@ -8,6 +8,7 @@ mod steps;
 use std::process::ExitCode;
 
 use gateway::Gateway;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let stay = std::env::args().any(|argument| argument == "--stay");
@@ -31,7 +32,11 @@ async fn run(stay: bool) -> anyhow::Result<()> {
     let gateway = Gateway::start().await?;
     if stay {
         show::invitation(&gateway)?;
-        tokio::signal::ctrl_c().await?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            asked = tokio::signal::ctrl_c() => asked?,
+            _ = terminate.recv() => {}
+        }
         return gateway.stop().await;
     }
     steps::all(&gateway).await?;

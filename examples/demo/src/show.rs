@@ -51,7 +51,7 @@ pub(crate) fn end() {
 }
 
 pub(crate) fn invitation(gateway: &Gateway) -> anyhow::Result<()> {
-    let (http, admin, folder) = (gateway.http, gateway.admin, gateway.folder.path().display());
+    let (http, admin, folder) = (gateway.http, gateway.admin, gateway.shop.display());
     let ravelin = gateway::program()?;
     let ravelin = ravelin.display();
     line(&format!("The gateway serves {folder} on http://{http}; Ctrl-C ends it. Try:"));

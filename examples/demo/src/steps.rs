@@ -159,7 +159,7 @@ fn findings(objects: &serde_json::Value) -> Vec<&serde_json::Value> {
 async fn explain(gateway: &Gateway) -> anyhow::Result<()> {
     heading(8, "Explain", "Which rule a request meets, and why, before anyone sends it.");
     command("ravelin explain . GET http://shop.example/reports/march");
-    let folder = gateway.folder.path().display().to_string();
+    let folder = gateway.shop.display().to_string();
     let said = gateway.ravelin(&["explain", &folder, "GET", "http://shop.example/reports/march"]).await?;
     says(&String::from_utf8_lossy(&said.stdout));
     ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));

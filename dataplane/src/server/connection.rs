@@ -1,10 +1,13 @@
 //! One client connection, from the accepted socket to its end.
 
-mod http;
+mod exchange;
+pub(super) mod http1;
+mod http2;
 mod watchdog;
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
+use bytes::BytesMut;
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
@@ -12,12 +15,12 @@ use tokio::{
 
 use super::{
     proxy_protocol::{self, BadHeader},
-    stream::{Early, Io, PREFACE, Pulse, Stream},
+    stream::{Io, PREFACE, Pulse, Stream},
     tls::HandshakeError,
     worker::Worker,
 };
 use crate::request::{Connection, Scheme};
-pub(super) use http::Protocols;
+use exchange::Line;
 
 /// Why a connection ends before its first request.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +39,8 @@ enum OpenError {
 
 /// A connection of which is known who is there and what is spoken.
 struct Opened {
+    line: Line,
     stream: Stream,
-    pulse: Arc<Pulse>,
-    connection: Connection,
     http2: bool,
 }
 
@@ -50,10 +52,11 @@ pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, 
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "a connection came to nothing"),
         Err(_) => return tracing::debug!(%peer, "a connection came to nothing: --header-timeout"),
     };
-    if opened.http2 {
-        http::serve_http2(worker, opened).await;
+    let Opened { line, stream, http2 } = opened;
+    if http2 {
+        http2::serve(line, stream).await;
     } else {
-        http::serve_http1(worker, opened, deadline).await;
+        http1::serve(line, stream, deadline).await;
     }
 }
 
@@ -69,14 +72,16 @@ async fn open(worker: &Rc<Worker>, mut tcp: TcpStream, peer: SocketAddr, secure:
     let trusted = &worker.settings.trusted_proxies;
     if secure {
         let secured = worker.shared.tls.accept(tcp).await?;
-        let stream = Stream::new(Io::Tls(Box::new(secured.stream)), Early::default(), Arc::clone(&pulse));
+        let stream = Stream::new(Io::Tls(Box::new(secured.stream)), BytesMut::new(), Arc::clone(&pulse));
         let connection = Connection::new(from, to, Scheme::Https, secured.server_name, trusted);
-        return Ok(Opened { stream, pulse, connection, http2: secured.http2 });
+        let line = Line { worker: Rc::clone(worker), connection, pulse };
+        return Ok(Opened { line, stream, http2: secured.http2 });
     }
     let (early, http2) = sniff(&tcp).await?;
     let stream = Stream::new(Io::Plain(tcp), early, Arc::clone(&pulse));
     let connection = Connection::new(from, to, Scheme::Http, None, trusted);
-    Ok(Opened { stream, pulse, connection, http2 })
+    let line = Line { worker: Rc::clone(worker), connection, pulse };
+    Ok(Opened { line, stream, http2 })
 }
 
 /// Waits until there is something to read. Nothing is held for a connection that only opens; who was accepted last before
@@ -97,24 +102,27 @@ async fn first_byte(worker: &Rc<Worker>, tcp: &TcpStream) -> Result<(), OpenErro
 
 /// Reads as much as tells HTTP/2 with prior knowledge from HTTP/1.1. There is no upgrade from one to the other: it is gone
 /// from the standard (RFC 9113, 3.1) and a way to smuggle.
-async fn sniff(tcp: &TcpStream) -> Result<(Early, bool), OpenError> {
-    let mut early = Early::default();
+async fn sniff(tcp: &TcpStream) -> Result<(BytesMut, bool), OpenError> {
+    let mut early = BytesMut::with_capacity(PREFACE.len());
     loop {
-        let held = early.held();
-        if !PREFACE.starts_with(held) {
-            if !is_neither(held) {
+        if !PREFACE.starts_with(&early) {
+            if !is_neither(&early) {
                 return Ok((early, false));
             }
             // A socket that is closed with unread bytes resets rather than ends.
             drop(tcp.try_read(&mut [0; 4096]));
             return Err(OpenError::Neither);
         }
-        if held.len() == PREFACE.len() {
+        if early.len() == PREFACE.len() {
             return Ok((early, true));
         }
-        match tcp.try_read(early.room()) {
+        let mut room = [0; PREFACE.len()];
+        match tcp.try_read(&mut room[early.len()..]) {
             Ok(0) => return Err(OpenError::Silent),
-            Ok(count) => early.add(count),
+            Ok(count) => {
+                let from = early.len();
+                early.extend_from_slice(&room[from..from + count]);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.readable().await?,
             Err(error) => return Err(error.into()),
         }

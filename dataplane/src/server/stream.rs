@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -27,46 +28,45 @@ pub(super) enum Io {
 /// The socket, what was read of it too early, and its pulse.
 pub(super) struct Stream {
     io: Io,
-    early: Early,
+    early: BytesMut,
     pulse: Arc<Pulse>,
 }
 
-/// Bytes that are to be read once more.
-#[derive(Default)]
-pub(super) struct Early {
-    bytes: [u8; PREFACE.len()],
-    from: usize,
-    to: usize,
-}
-
-impl Early {
-    /// Room for what comes next; nothing when it is full.
-    pub(super) fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.to..]
-    }
-
-    pub(super) fn add(&mut self, count: usize) {
-        self.to += count;
-    }
-
-    pub(super) fn held(&self) -> &[u8] {
-        &self.bytes[self.from..self.to]
-    }
-}
-
 impl Stream {
-    pub(super) fn new(io: Io, early: Early, pulse: Arc<Pulse>) -> Self {
+    /// `early` is read before the rest.
+    pub(super) fn new(io: Io, early: BytesMut, pulse: Arc<Pulse>) -> Self {
         Self { io, early, pulse }
+    }
+
+    /// What was read is to be read once more.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        let mut early = BytesMut::from(bytes);
+        early.extend_from_slice(&self.early);
+        self.early = early;
+    }
+
+    /// Whether reading is worth a try. After an idle time, nothing is left that has been read of the socket and not yet from here.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.early.is_empty() {
+            return Poll::Ready(());
+        }
+        let tcp = match &self.io {
+            Io::Plain(tcp) => tcp,
+            Io::Tls(tls) => tls.get_ref().0,
+        };
+        // An error will be read too.
+        tcp.poll_read_ready(cx).map(drop)
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let held = self.early.held();
-        if !held.is_empty() {
-            let count = held.len().min(buffer.remaining());
-            buffer.put_slice(&held[..count]);
-            self.early.from += count;
+        if !self.early.is_empty() {
+            let count = self.early.len().min(buffer.remaining());
+            buffer.put_slice(&self.early.split_to(count));
+            if self.early.is_empty() {
+                self.early = BytesMut::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -123,10 +123,14 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
+        let closed = match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Io::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        };
+        if closed.is_pending() {
+            self.pulse.wrote(false);
         }
+        closed
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 };
 
 use http::HeaderValue;
+use hyper::server::conn::http1;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, LocalOptions},
@@ -33,7 +34,7 @@ pub struct Worker {
     /// Its counters and its end of the access log.
     pub recorder: Rc<Recorder>,
     pub(super) shared: Arc<Shared>,
-    pub(super) protocols: connection::Protocols,
+    pub(super) http1: http1::Builder,
     table: RefCell<Rc<Held>>,
     ids: RequestIds,
     closing: Cell<bool>,
@@ -60,7 +61,7 @@ impl Worker {
             settings: shared.settings.clone(),
             pools: Pools::default(),
             recorder: Recorder::new(&shared.metrics, shared.log.as_ref()),
-            protocols: connection::Protocols::new(&shared.settings.bounds),
+            http1: connection::http1::builder(&shared.settings.bounds),
             table: RefCell::new(Rc::new(Held(shared.table()))),
             ids: RequestIds::new(),
             closing: Cell::new(false),

@@ -7,7 +7,10 @@ use ravelin_dataplane::{Bounds, Settings};
 use ravelin_echo::client::{Client, DEADLINE, End, Protocol, Wire, exchange, request};
 use tokio::time::timeout;
 
-use crate::gateway::{Gateway, all_to, echo};
+use crate::{
+    gateway::{Gateway, add_secure_route, all_to, echo, say},
+    tls::{connect, trusting},
+};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -50,6 +53,27 @@ async fn an_idle_connection_ends() {
     let idle = exchange(gateway.http(), hello).await.unwrap();
     assert_eq!(idle.end, End::Closed);
     assert!(idle.bytes.windows(9).any(|frame| frame[..4] == [0, 0, 8, 7]), "GOAWAY first");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_put_to_rest_serves_the_next_request() {
+    let echo = echo();
+    let settings = bounded(Bounds { idle_timeout: Duration::from_secs(2), ..Bounds::default() });
+    let mut snapshot = all_to(&echo);
+    let a = add_secure_route(&mut snapshot, "a", "a.example", say("secure"));
+    let gateway = Gateway::with(settings, snapshot).await;
+    let mut kept = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
+    let config = trusting(&[&a], &[]);
+    let stream = connect(&gateway, &config, "a.example").await.unwrap();
+    let mut secure = Client::over(stream, Protocol::Http1, "https").await.unwrap().with_host("a.example");
+    for _ in 0..3 {
+        assert_eq!(kept.get("/").await.unwrap().status, 200);
+        assert_eq!(secure.get("/").await.unwrap().text(), "secure");
+        // A quarter of the idle time puts them to rest: the backend's answer comes after it.
+        let mut clock = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
+        assert_eq!(clock.get("/?delay=1100ms").await.unwrap().status, 200);
+    }
+    assert_eq!(echo.connections_total(), 1, "the backend's connection was kept too");
 }
 
 #[tokio::test]

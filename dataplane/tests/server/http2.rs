@@ -1,7 +1,10 @@
 //! HTTP/2 in the hands of those who want to hurt. Each attack costs its own connection; everybody else is served.
 
+use std::time::Duration;
+
 use ravelin_dataplane::{Bounds, Settings};
-use ravelin_echo::client::{Client, End, Protocol, Received, exchange};
+use ravelin_echo::client::{Client, DEADLINE, End, Protocol, Received, Wire, exchange};
+use tokio::time::timeout;
 
 use crate::gateway::{Gateway, all_to, echo};
 
@@ -103,6 +106,29 @@ async fn more_streams_than_are_allowed_are_refused_one_by_one_and_then_all() {
     assert_ne!(received.end, End::Silent);
     assert!(echo.requests() <= 4, "{}", echo.requests());
     others_are_served(&gateway).await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_client_takes_nothing_is_reset_and_the_others_go_on() {
+    let echo = echo();
+    let bounds = Bounds { idle_timeout: Duration::from_millis(200), ..Bounds::default() };
+    let gateway = Gateway::with(Settings { bounds, ..Settings::default() }, all_to(&echo)).await;
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    frame(&mut bytes, SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]); // no window for any stream
+    let large = b"\x82\x86\x04\x0a/?size=9Mi\x01\x01a";
+    let steady = b"\x82\x86\x04\x19/?chunks=1000&every=100ms\x01\x01a";
+    frame(&mut bytes, HEADERS, END_STREAM | END_HEADERS, 1, large);
+    let mut wire = Wire::connect(gateway.http()).await.unwrap();
+    wire.send(&bytes).await.unwrap();
+    timeout(DEADLINE, echo.wait_until(|counts| counts.requests == 1)).await.unwrap();
+    let mut more = Vec::new();
+    frame(&mut more, HEADERS, END_STREAM | END_HEADERS, 3, steady);
+    frame(&mut more, 8, 0, 3, &(1u32 << 20).to_be_bytes()); // a window for this one
+    wire.send(&more).await.unwrap();
+    // RST_STREAM of the first, CANCEL; its backend is free again.
+    wire.until([0, 0, 4, RST_STREAM, 0, 0, 0, 0, 1, 0, 0, 0, 8]).await.unwrap();
+    wire.until("data: ").await.unwrap();
+    timeout(DEADLINE, echo.wait_until(|counts| counts.connections_open == 1)).await.unwrap();
 }
 
 #[tokio::test]

@@ -199,6 +199,7 @@ pub struct Namespace {}
 
 /// Any object, on its way from a source into the model.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "it lives for as long as it takes to put it into the model")]
 pub enum AnyObject {
     ApiRoute(Object<ApiRouteSpec>),
     Backend(Object<BackendSpec>),

@@ -77,7 +77,7 @@ pub enum FilterType {
     Coalesce,
 }
 
-/// Changes of headers: first remove, then set, then add.
+/// Changes of headers: first set, then add, then remove.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeaderModifier {

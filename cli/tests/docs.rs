@@ -12,7 +12,7 @@ mod quickstart;
 #[path = "docs/yaml.rs"]
 mod yaml;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use gateway::Gateway;
 use page::{Page, Sort, root};
@@ -91,13 +91,27 @@ fn every_page_is_in_the_table_of_contents() {
 }
 
 #[test]
-fn names_of_files_in_the_pages_of_how_it_works_are_there() {
-    let sources = ["dataplane/src", "dataplane/snapshot/src", "controller/src", ""];
+fn files_and_functions_that_the_pages_of_how_it_works_name_are_there() {
+    let sources = ["dataplane/src", "dataplane/snapshot/src", "controller/src"].map(|folder| root().join(folder));
+    let mut code = String::new();
+    let mut folders = sources.to_vec();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { code.push_str(&fs::read_to_string(path).unwrap()) }
+        }
+    }
     for page in Page::all().iter().filter(|page| page.name.starts_with("docs/src/how/")) {
         let text = fs::read_to_string(&page.path).unwrap();
-        for name in text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs") && !name.contains(' ')) {
-            let there = |folder: &&str| Path::new(&root()).join(folder).join(name).exists();
-            assert!(sources.iter().any(there), "{}: {name} is not there", page.name);
+        for name in self::code(&text).filter(|name| !name.contains(' ')) {
+            if name.ends_with(".rs") {
+                let there = sources.iter().any(|folder| folder.join(name).exists());
+                assert!(there, "{}: {name} is not there", page.name);
+            } else if let Some((_, last)) = name.rsplit_once("::") {
+                let forms =
+                    [format!("fn {last}("), format!("fn {last}<"), format!("struct {last}"), format!("{last}(")];
+                let there = forms.iter().any(|form| code.contains(form)) || code.contains(&format!(" {last},"));
+                assert!(there, "{}: {name} is not there", page.name);
+            }
         }
     }
 }

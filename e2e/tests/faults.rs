@@ -87,8 +87,8 @@ async fn restart_both(pod: &ravelin_e2e::Pod, host: &str) -> Result<()> {
         let answer = get(pod.address, host, "/").await?;
         expect(answer.status == 200, || answer.text())?;
         let metrics = pod.metrics().await?;
-        let stored = metrics.lines().find(|line| line.starts_with("ravelin_snapshot_stored"));
-        expect(stored.is_some_and(|line| line.ends_with(" 1")), || format!("it does not say so: {stored:?}"))
+        let kept = metrics.lines().find(|line| line.starts_with("ravelin_snapshot_from_disk"));
+        expect(kept.is_some_and(|line| line.ends_with(" 1")), || format!("it does not say so: {kept:?}"))
     })
     .await
 }

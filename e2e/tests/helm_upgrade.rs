@@ -1,5 +1,7 @@
 //! `helm upgrade` replaces every pod under load, and no request is lost.
 
+use std::time::SystemTime;
+
 use anyhow::Result;
 use ravelin_e2e::{Gateway, Namespace};
 use ravelin_echo::client::{Load, Protocol};
@@ -18,7 +20,9 @@ async fn a_rolling_upgrade_under_load_loses_no_request() -> Result<()> {
     };
     let loads = [load(Protocol::Http1).start(), load(Protocol::Http2).start()];
 
-    Gateway::helm(&["--set", "podAnnotations.round=2"]).await?;
+    // Another one in every run, so that every pod is replaced.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
+    Gateway::helm(&["--set-string", &format!("podAnnotations.round={now}")]).await?;
     let after = gateway.ready(2).await?;
     assert!(after.iter().all(|new| before.iter().all(|old| old.name != new.name)), "{before:?} {after:?}");
     for load in &loads {

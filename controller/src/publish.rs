@@ -9,6 +9,8 @@ use crate::{
     compile::{Compiled, Options, compile},
     files::FileFinding,
     model::Model,
+    object::Kind,
+    verdict::{Reason, State, Verdict},
     watch::Observed,
 };
 
@@ -39,11 +41,32 @@ pub async fn run(
 ) {
     worlds.mark_changed();
     let mut previous: Option<Arc<Compiled>> = None;
+    let mut revision = Revision::default();
     while worlds.changed().await.is_ok() {
         let Some(world) = worlds.borrow_and_update().clone() else { continue };
-        let compiled = Arc::new(compile(&world.model, options, previous.as_deref()));
-        let revision = publisher.publish(compiled.snapshot.clone());
+        let mut compiled = Arc::new(compile(&world.model, options, previous.as_deref()));
         previous = Some(Arc::clone(&compiled));
+        if world.observed.lacking.is_empty() {
+            revision = publisher.publish(compiled.snapshot.clone());
+        } else {
+            compiled = Arc::new(outdated(&compiled, &world.observed.lacking));
+        }
         board.send_replace(Some(Arc::new(Published { world, compiled, revision })));
     }
+}
+
+/// The API server drops what its CRDs do not know, so a policy may say less than its user did: what was served before
+/// stays, a new replica serves nothing, and every policy says why.
+fn outdated(compiled: &Compiled, lacking: &[String]) -> Compiled {
+    let message =
+        format!("The installed CRDs are older than the controller: {}. Apply those of its chart.", lacking.join("; "));
+    let mut compiled = compiled.clone();
+    let policies = |kind| matches!(kind, Kind::AuthPolicy | Kind::RateLimitPolicy | Kind::BackendPolicy);
+    let judged: Vec<_> = compiled.verdicts.iter().filter(|(object, _)| policies(object.kind)).collect();
+    let judged: Vec<_> = judged.into_iter().map(|(object, verdict)| (object.clone(), (**verdict).clone())).collect();
+    for (object, verdict) in judged {
+        let accepted = State { status: false, reason: Reason::SchemaOutdated, message: message.clone() };
+        compiled.verdicts.set(object, Verdict { accepted, ..verdict });
+    }
+    compiled
 }

@@ -57,6 +57,8 @@ pub enum Reason {
     Invalid,
     /// A field has a meaning that this version does not implement.
     Unsupported,
+    /// The installed CRDs are older than the program: the object may say less than its user did.
+    SchemaOutdated,
     /// Another, older object has this place.
     Conflicted,
     /// What a policy is for is not there.

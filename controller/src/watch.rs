@@ -8,6 +8,7 @@ mod asker;
 mod gate;
 mod keeper;
 mod observed;
+mod schemas;
 mod stream;
 
 use std::{fmt::Debug, sync::Arc};
@@ -46,11 +47,16 @@ pub async fn run(client: Client, scope: &Scope, worlds: watch::Sender<Option<Arc
     let (marks, mut marked) = mpsc::channel(16);
     let asked = keeper.policies().filter_map(|(track, kind, namespace)| Asked::new(&client, track, kind, namespace));
     tasks.spawn(asker::run(asked.collect(), Arc::clone(&ask), marks));
+    let (lacking, mut lacks) = watch::channel(None);
+    tasks.spawn(schemas::run(client, lacking));
     let mut batch = Vec::new();
     while !worlds.is_closed() {
         tokio::select! {
             taken = told.recv_many(&mut batch, BATCH) => if taken == 0 { return },
             Some((track, mark)) = marked.recv() => keeper.mark(track, mark),
+            Ok(()) = lacks.changed() => if let Some(lacking) = lacks.borrow_and_update().clone() {
+                keeper.schemas(lacking);
+            },
         }
         for (track, told) in batch.drain(..) {
             keeper.note(track, told);

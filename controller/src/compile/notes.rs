@@ -152,6 +152,7 @@ fn is_of_reference(reason: Reason) -> bool {
         | Reason::ResolvedRefs
         | Reason::Invalid
         | Reason::Unsupported
+        | Reason::SchemaOutdated
         | Reason::Conflicted
         | Reason::TargetNotFound
         | Reason::HostnameOwned

@@ -48,7 +48,9 @@ pub async fn report(
             changed = delivery.changed() => if changed.is_err() { return },
             _ = heartbeat.tick() => said = None,
         }
-        if let Some(published) = board.borrow_and_update().as_deref() {
+        let published = board.borrow_and_update().clone();
+        // What comes from outdated CRDs is not served.
+        if let Some(published) = published.filter(|published| published.world.observed.lacking.is_empty()) {
             ledger.published(published.revision, &published.world.observed.marks);
         }
         let now = ledger.saying(&delivery.borrow_and_update());

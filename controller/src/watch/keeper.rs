@@ -8,6 +8,7 @@ use ravelin_snapshot::ObjectKey;
 use super::{
     Observed,
     gate::{Gate, Mark},
+    schemas::Lacking,
     stream::{Seen, Told},
 };
 use crate::{
@@ -57,6 +58,8 @@ pub(super) struct Keeper {
     observed: Observed,
     /// Something of it is not in the last world.
     changed: bool,
+    /// At the installed CRDs.
+    looked: bool,
     whole: bool,
 }
 
@@ -64,7 +67,7 @@ impl Keeper {
     pub(super) fn new(tracks: Vec<Track>) -> Self {
         let gate = Gate::new(tracks.iter().enumerate().filter(|(_, track)| track.is_policy()).map(|(index, _)| index));
         let (model, observed) = (Model::default(), Observed::default());
-        Self { tracks, gate, model, observed, changed: true, whole: false }
+        Self { tracks, gate, model, observed, changed: true, looked: false, whole: false }
     }
 
     /// The watches of policies: number, kind and namespace.
@@ -116,6 +119,11 @@ impl Keeper {
         }
     }
 
+    /// What the installed CRDs lack.
+    pub(super) fn schemas(&mut self, lacking: Lacking) {
+        (self.observed.lacking, self.looked, self.changed) = (lacking, true, true);
+    }
+
     pub(super) fn mark(&mut self, index: usize, mark: Mark) {
         self.gate.mark(index, mark);
         self.release();
@@ -130,7 +138,7 @@ impl Keeper {
     pub(super) fn world(&mut self) -> Option<World> {
         if !self.whole {
             // The first world has all routes that were there: none waits.
-            self.whole = self.gate.is_open() && self.tracks.iter().all(|track| track.complete);
+            self.whole = self.looked && self.gate.is_open() && self.tracks.iter().all(|track| track.complete);
         }
         if !self.whole || !std::mem::take(&mut self.changed) {
             return None;

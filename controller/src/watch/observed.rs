@@ -1,6 +1,6 @@
 //! What the watches know beside the objects themselves.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,8 @@ pub struct Observed {
     pub marks: Marks,
     /// What the statuses of our objects say.
     pub written: Shelf<ObjectRef, Written>,
+    /// What the installed CRDs lack. Not empty: objects may say less than their users did, and nothing is served from them.
+    pub lacking: Arc<[String]>,
 }
 
 /// For each watch of a kind of ours, the highest resourceVersion up to which the model holds all changes. By kind, or

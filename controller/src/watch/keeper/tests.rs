@@ -10,7 +10,9 @@ const CERTIFICATES: usize = 3;
 
 fn keeper() -> Keeper {
     let kinds = [Kind::ApiRoute, Kind::AuthPolicy, Kind::Secret, Kind::Secret];
-    Keeper::new(kinds.map(|kind| Track::new(kind, None)).into())
+    let mut keeper = Keeper::new(kinds.map(|kind| Track::new(kind, None)).into());
+    keeper.schemas(Lacking::default());
+    keeper
 }
 
 /// A keeper whose lists were empty and whose first world was taken.

@@ -1,17 +1,17 @@
 //! `ravelin standalone`: both halves in one process, fed from a folder.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use ravelin_controller::{
     compile::Options,
     files::{FollowError, follow},
-    publish::{self, World},
+    publish,
 };
 use ravelin_dataplane::{Settings, server::Source, start};
 use ravelin_snapshot::channel::memory;
-use tokio::sync::watch::{self, Receiver};
+use tokio::sync::watch;
 
 use crate::{
     log::{self, LogArgs},
@@ -66,8 +66,7 @@ async fn serve(args: &StandaloneArgs) -> anyhow::Result<ExitCode> {
     let settings =
         Settings { http: Some(args.http), https: Some(args.https), admin: Some(args.admin), ..args.serve.settings() };
     let running = start(settings, Source::Memory(subscriber), pages).await?;
-    let publishing = tokio::spawn(publish::run(world.clone(), Options::default(), publisher, board));
-    tokio::spawn(tell_findings(world));
+    let publishing = tokio::spawn(publish::run(world, Options::default(), publisher, board));
     tokio::select! {
         () = running.served() => serve::say_ready(&running.addresses),
         ended = &mut following => return Err(why(ended)),
@@ -90,27 +89,5 @@ fn why(ended: Result<Result<(), FollowError>, tokio::task::JoinError>) -> anyhow
         Ok(Ok(())) => anyhow::anyhow!("nobody listens to the folder any longer"),
         Ok(Err(error)) => error.into(),
         Err(panic) => panic.into(),
-    }
-}
-
-/// What is wrong with the files, in the log as soon as it is so.
-async fn tell_findings(mut worlds: Receiver<Option<Arc<World>>>) {
-    let mut told = Vec::new();
-    worlds.mark_changed();
-    while worlds.changed().await.is_ok() {
-        let Some(world) = worlds.borrow_and_update().clone() else { continue };
-        for found in world.findings.iter().filter(|found| !told.contains(*found)) {
-            let finding = &found.finding;
-            tracing::warn!(
-                file = found.file,
-                line = found.place.line,
-                object = found.object.as_ref().map(ToString::to_string),
-                field = finding.field,
-                message = finding.message,
-                remedy = finding.remedy,
-                "a finding"
-            );
-        }
-        told.clone_from(&world.findings);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     explain::{ExplainRequest, explain as judge},
     metrics,
     query::{all, decode, first},
-    server::Shared,
+    server::{Origin, Shared},
     table::Table,
 };
 
@@ -25,6 +25,9 @@ pub(super) fn answer(request: &Request<()>, surface: &Surface, shared: &Shared) 
         "/healthz" | "/readyz" | "/metrics" if !reads => not_allowed(),
         "/healthz" => text(StatusCode::OK, "ok"),
         "/readyz" => match shared.ready() {
+            Ok(()) if shared.progress().origin == Some(Origin::Disk) => {
+                text(StatusCode::OK, "ok, with the kept snapshot: no controller has said anything yet")
+            }
             Ok(()) => text(StatusCode::OK, "ok"),
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, &why.to_string()),
         },

@@ -1,0 +1,51 @@
+//! A data plane whose controller does not answer.
+
+use std::path::Path;
+
+use ravelin_controller::{
+    compile::{Options, compile},
+    files::read_text_once,
+};
+use ravelin_echo::{Echo, client};
+use ravelin_snapshot::{Revision, store::Store};
+use tempfile::TempDir;
+
+use crate::{Gateway, site};
+
+/// What a data plane would have left behind.
+fn keep(state: &Path, text: &str) {
+    let model = read_text_once("all", text.as_bytes()).world.model;
+    let mut snapshot = compile(&model, Options::default(), None).snapshot;
+    snapshot.revision = Revision(41);
+    Store::new(state.join("snapshot")).save(&snapshot).unwrap();
+}
+
+async fn alone(state: &Path) -> Gateway {
+    let socket = state.join("nobody.sock");
+    let (socket, state) = (socket.to_str().unwrap(), state.to_str().unwrap());
+    let free = "127.0.0.1:0";
+    let more = ["--http", free, "--admin", free, "--probe", free, "--workers", "1"];
+    Gateway::start(&[&["dataplane", "--socket", socket, "--state", state], &more[..]].concat()).await
+}
+
+#[tokio::test]
+async fn without_a_controller_the_kept_snapshot_is_served_and_that_is_said() {
+    let echo = Echo::on_thread("echo").unwrap();
+    let state = TempDir::new().unwrap();
+    keep(state.path(), &site(echo.address()));
+    let gateway = alone(state.path()).await;
+    let answer = client::get(gateway.http(), "any.example", "/").await.unwrap();
+    assert_eq!((answer.status.as_u16(), &answer.json()["server"]), (200, &"echo".into()));
+    let ready = client::get(gateway.address("probe"), "any", "/readyz").await.unwrap();
+    assert_eq!(ready.status, 200, "it serves");
+    assert!(ready.text().contains("kept snapshot"), "it says what: {}", ready.text());
+    let line = gateway.logged("serving the kept snapshot").await;
+    assert!(line.contains("\"revision\":41"), "{line}");
+    let metrics = client::get(gateway.address("probe"), "any", "/metrics").await.unwrap().text();
+    for wanted in ["ravelin_snapshot_revision 41", "ravelin_snapshot_from_disk 1", "ravelin_controller_connected 0"] {
+        assert!(metrics.lines().any(|line| line == wanted), "{wanted} is not in {metrics}");
+    }
+    let elsewhere = client::get(gateway.address("probe"), "any", "/snapshot").await.unwrap();
+    assert_eq!(elsewhere.status, 404, "the probe shows no more than health and metrics");
+    assert_eq!(gateway.stop().await.status.code(), Some(0));
+}

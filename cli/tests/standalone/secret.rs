@@ -1,0 +1,68 @@
+//! What is in no log, no page and no metric.
+
+use ravelin_echo::{
+    Echo,
+    client::{Client, Protocol},
+};
+use rcgen::{CertificateParams, KeyPair};
+
+use crate::{Gateway, folder, gateway::replace, site};
+
+#[tokio::test]
+async fn keys_their_digests_and_private_keys_are_in_no_log_and_on_no_page() {
+    let echo = Echo::on_thread("echo").unwrap();
+    let pair = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap().self_signed(&pair).unwrap();
+    let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let tls = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: tls}}\ntype: kubernetes.io/tls\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
+        indent(&certificate.pem()),
+        indent(&pair.serialize_pem())
+    );
+    let sum = "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8";
+    let key = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: key, labels: {{app: shop}}}}\ntype: ravelin.dev/api-key\n\
+         stringData: {{id: acme, sha256: {sum}, plan: gold}}\n---\n\
+         apiVersion: v1\nkind: Secret\nmetadata: {{name: other}}\nstringData: {{password: correct-horse-battery}}\n"
+    );
+    let policy = "apiVersion: ravelin.dev/v1alpha1\nkind: AuthPolicy\nmetadata: {name: keys}\n\
+                  spec:\n  targetRefs: [{kind: ApiRoute, name: all}]\n  authentication:\n    apiKey: {selector: {matchLabels: {app: shop}}}\n";
+    let route = site(echo.address()).replace(
+        "spec:\n  rules",
+        "spec:\n  hostnames: [shop.example]\n  tls: {certificateRefs: [{name: tls}]}\n  rules",
+    );
+    let folder = folder(&[("tls.yaml", &tls), ("key.yaml", &key), ("policy.yaml", policy), ("route.yaml", &route)]);
+    let gateway = Gateway::standalone(folder.path(), &["--log-level", "trace"]).await;
+
+    let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap().with_host("shop.example");
+    assert_eq!(client.get_with("/", &[("x-api-key", "alpha")]).await.unwrap().status, 200);
+    assert_eq!(client.get_with("/", &[("x-api-key", "wrong-hush-hush")]).await.unwrap().status, 401);
+    // What is wrong with a Secret is told without what is in it.
+    let broken = key.replace(&format!("sha256: {sum}"), "sha256: half-a-digest-8ed3f6");
+    replace(&folder.path().join("key.yaml"), &broken);
+    let objects = gateway.page_until("/objects", |page| page.text().contains("sha256")).await.text();
+
+    let mut shown = vec![("/objects", objects)];
+    for page in [
+        "/snapshot",
+        "/metrics",
+        "/backends",
+        "/objects",
+        "/explain?method=GET&url=http://shop.example/&header=x-api-key:%20alpha",
+    ] {
+        let answer = gateway.page(page).await;
+        assert_eq!(answer.status, 200, "{page}");
+        shown.push((page, answer.text()));
+    }
+    shown.push(("the log", gateway.stop().await.log.join("\n")));
+    let private = pair.serialize_pem();
+    let private = private.lines().nth(1).unwrap();
+    let secrets = [sum, "half-a-digest", "wrong-hush-hush", "correct-horse-battery", private, "PRIVATE KEY"];
+    for (place, text) in &shown {
+        for secret in secrets {
+            assert!(!text.contains(secret), "{place} shows {secret}");
+        }
+    }
+    // Looked at the right thing: both objects are in the table.
+    assert!(shown[1].1.contains("\"tls\"") && shown[1].1.contains("acme"), "{}", shown[1].1);
+}

@@ -8,6 +8,7 @@ mod cores;
 mod lifecycle;
 mod listen;
 mod proxy_protocol;
+mod refusal;
 mod stream;
 pub mod tls;
 mod worker;

@@ -7,15 +7,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
+
+use super::refusal;
 
 /// What is read from a plain connection to learn which protocol it speaks.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -30,12 +32,14 @@ pub(super) struct Stream {
     io: Io,
     early: BytesMut,
     pulse: Arc<Pulse>,
+    /// Written in place of so many bytes that were to be.
+    instead: Option<(Bytes, usize)>,
 }
 
 impl Stream {
     /// `early` is read before the rest.
     pub(super) fn new(io: Io, early: BytesMut, pulse: Arc<Pulse>) -> Self {
-        Self { io, early, pulse }
+        Self { io, early, pulse, instead: None }
     }
 
     /// What was read is to be read once more.
@@ -43,6 +47,26 @@ impl Stream {
         let mut early = BytesMut::from(bytes);
         early.extend_from_slice(&self.early);
         self.early = early;
+    }
+
+    /// While no request is under way, what is written may be a refusal by the parser, which becomes one of ours.
+    fn replace(&mut self, bytes: &[u8]) -> bool {
+        if self.instead.is_none() && self.pulse.phase() == Phase::Head {
+            self.instead = refusal::instead_of(bytes).map(|instead| (instead, bytes.len()));
+        }
+        self.instead.is_some()
+    }
+
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let Some((instead, _)) = self.instead.as_mut().filter(|(instead, _)| instead.has_remaining()) {
+            let written = match &mut self.io {
+                Io::Plain(tcp) => Pin::new(tcp).poll_write(cx, instead),
+                Io::Tls(tls) => Pin::new(tls).poll_write(cx, instead),
+            };
+            self.pulse.wrote(written.is_ready());
+            instead.advance(ready!(written)?);
+        }
+        Poll::Ready(Ok(self.instead.take().map_or(0, |(_, length)| length)))
     }
 
     /// Whether reading is worth a try. After an idle time, nothing is left that has been read of the socket and not yet from here.
@@ -83,6 +107,9 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.replace(bytes) {
+            return self.poll_instead(cx);
+        }
         let written = match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Io::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
@@ -96,6 +123,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(only) = slices.iter().find(|slice| !slice.is_empty())
+            && self.replace(only)
+        {
+            return self.poll_instead(cx);
+        }
         let written = match &mut self.io {
             Io::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
             Io::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),

@@ -91,6 +91,7 @@ async fn a_head_that_is_too_large_is_431() {
     ] {
         let answer = exchange(gateway.http(), &head).await.unwrap();
         assert_eq!(answer.statuses(), [431], "{head:.40}");
+        assert!(answer.text().contains("\"reason\":\"headers_too_large\""), "{}", answer.text());
     }
     let mut client = Client::connect(gateway.http(), Protocol::Http2).await.unwrap();
     let many: Vec<_> = (0..21).map(|_| ("x", "1")).collect();

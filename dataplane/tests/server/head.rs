@@ -37,7 +37,10 @@ async fn a_head_that_says_two_things_is_refused() {
         "GET /\r\nhost: a\r\n\r\n",
         "garbage\r\n\r\n",
     ] {
-        assert_eq!(statuses(&gateway, bytes).await, [400], "{bytes:?}");
+        let refused = exchange(gateway.http(), bytes).await.unwrap();
+        assert_eq!(refused.statuses(), [400], "{bytes:?}");
+        let text = refused.text();
+        assert!(text.contains("\r\nx-request-id: ") && text.contains("\"reason\":\"bad_request\""), "{text}");
     }
     assert_eq!(echo.requests(), 0, "nothing of it reached the backend");
 }

@@ -9,6 +9,13 @@ triple=$(uname -m)-unknown-linux-gnu
 profile=${PROFILE:-release}
 built=$target/$triple/${profile/#dev/debug}
 
+if ! command -v buildah >/dev/null && ! command -v docker >/dev/null; then
+    echo "installing buildah" >&2
+    DEBIAN_FRONTEND=noninteractive apt-get -qq update
+    # netavark: buildah asks for it even when nothing runs.
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends buildah netavark >/dev/null
+fi
+
 # A static-pie; name resolution is hickory's, for glibc's cannot work in a static program.
 RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile "$profile" --target "$triple" -p ravelin -p ravelin-echo
 context=$(mktemp -d)

@@ -3,7 +3,7 @@
 # KEEP=1 leaves it up; NAME names it; arguments go to `cargo test` (a test's name, for one).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-name=${NAME:-ravelin-e2e}
+export NAME=${NAME:-ravelin-e2e}
 target=${CARGO_TARGET_DIR:-$PWD/target}
 deploy/image.sh
 cargo test --locked -p ravelin-e2e --no-run
@@ -13,11 +13,11 @@ KUBECONFIG=$(mktemp)
 cleanup() {
     status=$?
     ((status == 0)) || { kubectl get pods -A -o wide; kubectl -n ravelin-system logs -l app.kubernetes.io/name=ravelin --all-containers --tail 60 --prefix; } || true
-    [[ ${KEEP:-} ]] && echo "left up: KUBECONFIG=$KUBECONFIG" || kind delete cluster --name "$name"
+    [[ ${KEEP:-} ]] && echo "left up: KUBECONFIG=$KUBECONFIG" || kind delete cluster --name "$NAME"
     exit "$status"
 }
 trap cleanup EXIT
-kind create cluster --name "$name" --kubeconfig "$KUBECONFIG"
-for image in image echo; do kind load image-archive "$target/$image.tar" --name "$name"; done
+kind create cluster --name "$NAME" --kubeconfig "$KUBECONFIG"
+for image in image echo; do kind load image-archive "$target/$image.tar" --name "$NAME"; done
 # One cluster, one gateway: the files run one after the other, in the order of their names.
-cargo test --locked -p ravelin-e2e -- --test-threads=1 --nocapture "$@"
+cargo test --locked -p ravelin-e2e --no-fail-fast -- --test-threads=1 --nocapture "$@"

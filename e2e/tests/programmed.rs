@@ -15,8 +15,7 @@ async fn after_kubectl_wait_no_replica_gives_an_older_answer() -> Result<()> {
              rules:\n  - filters: [{{directResponse: {{status: 200, body: 'version {generation}'}}}}]\n"
         ))
         .await?;
-        // As a pipeline does, and not by the generation: kubectl waits for a condition of the object as it was applied.
-        shop.says("apiroute/version", "Programmed", "True", "Programmed").await?;
+        shop.wait("apiroute/version", "Programmed").await?;
         for pod in &pods {
             for _ in 0..10 {
                 let answer = get(pod.address, "version.example", "/").await?;

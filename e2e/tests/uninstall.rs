@@ -17,22 +17,20 @@ async fn uninstalling_leaves_nothing_but_crds() -> Result<()> {
     Ok(())
 }
 
-/// Every object of every kind that lists, in the release's namespace and outside of namespaces, that has our label or name.
+/// What the cluster itself has for each CRD or each node, and the namespace, which is the user's.
+const THE_CLUSTERS: [&str; 5] = ["customresourcedefinition", "apiservice", "node/", "csinode", "namespace/"];
+
+/// Every object of any kind that lists and has our name: in the release's namespace, and outside of namespaces.
 async fn left() -> Result<String> {
     let mut left = String::new();
-    for scope in ["true", "false"] {
-        let namespaced = format!("--namespaced={scope}");
-        let kinds = kubectl(&["api-resources", "--verbs=list", &namespaced, "-o", "name"]).await?;
-        for kind in
-            kinds.lines().filter(|kind| !kind.starts_with("customresourcedefinitions") && !kind.starts_with("events"))
-        {
-            let objects = match scope {
-                "true" => kubectl(&["-n", Gateway::NAMESPACE, "get", kind, "-o", "name", "--ignore-not-found"]).await?,
-                _ => kubectl(&["get", kind, "-o", "name", "--ignore-not-found"]).await?,
-            };
-            let ours = |object: &&str| object.contains("ravelin") && !object.starts_with("namespace/");
-            left.extend(objects.lines().filter(ours).map(|object| format!("{object}\n")));
-        }
+    for (namespaced, place) in [("--namespaced=true", &["-n", Gateway::NAMESPACE][..]), ("--namespaced=false", &[])] {
+        let kinds = kubectl(&["api-resources", "--verbs=list", namespaced, "-o", "name"]).await?;
+        let kinds: Vec<_> = kinds.lines().filter(|kind| !kind.starts_with("events")).collect();
+        let kinds = kinds.join(",");
+        let objects = kubectl(&[place, &["get", &kinds, "-o", "name", "--ignore-not-found"]].concat()).await?;
+        let ours =
+            |object: &&str| object.contains("ravelin") && !THE_CLUSTERS.iter().any(|theirs| object.starts_with(theirs));
+        left.extend(objects.lines().filter(ours).map(|object| format!("{object}\n")));
     }
     Ok(left)
 }

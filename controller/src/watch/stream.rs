@@ -250,3 +250,6 @@ fn granted(client: &Client, namespace: Option<&str>) -> Vec<Guarded<crds::Refere
     };
     [crds::ReferenceGrantVersion::V1, crds::ReferenceGrantVersion::V1Beta1].iter().map(api).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,7 @@ impl Candidate {
         let mut rival = Rival { version: None, since: Instant::now() };
         let mut renewed = Instant::now();
         while !leads.is_closed() {
-            match timeout(DEADLINE, self.attempt(&mut rival)).await {
+            match timeout(DEADLINE, self.attempt(&mut rival, Instant::now())).await {
                 Ok(Ok(held)) => {
                     renewed = Instant::now();
                     tell(leads, held);
@@ -75,27 +75,27 @@ impl Candidate {
     }
 
     /// Takes or renews the Lease if that is right, and says whether it is held.
-    async fn attempt(&self, rival: &mut Rival) -> kube::Result<bool> {
+    async fn attempt(&self, rival: &mut Rival, now: Instant) -> kube::Result<bool> {
         let mut lease = self.leases.get(&self.lease).await?;
         let version = lease.metadata.resource_version.clone();
         let spec = lease.spec.get_or_insert_default();
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
         if !holder.is_empty() && holder != self.identity {
             if rival.version != version {
-                *rival = Rival { version, since: Instant::now() };
+                *rival = Rival { version, since: now };
             }
-            if rival.since.elapsed() < DURATION {
+            if now.duration_since(rival.since) < DURATION {
                 return Ok(false);
             }
         }
-        let now = MicroTime(Timestamp::now());
+        let time = MicroTime(Timestamp::now());
         if holder != self.identity {
             spec.holder_identity = Some(self.identity.clone());
-            spec.acquire_time = Some(now.clone());
+            spec.acquire_time = Some(time.clone());
             spec.lease_transitions = Some(spec.lease_transitions.unwrap_or_default() + 1);
         }
         spec.lease_duration_seconds = i32::try_from(DURATION.as_secs()).ok();
-        spec.renew_time = Some(now);
+        spec.renew_time = Some(time);
         // At the version that was read: of two replicas that try, one succeeds.
         match self.leases.replace(&self.lease, &PostParams::default(), &lease).await {
             Ok(_) => Ok(true),
@@ -119,3 +119,6 @@ fn tell(leads: &watch::Sender<bool>, held: bool) {
         changed
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,14 +47,15 @@ struct Opened {
 pub(super) async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, secure: bool) {
     // One deadline for everything before the first complete head: PROXY header, handshake, preface, head.
     let deadline = Instant::now() + worker.settings.bounds.header_timeout;
-    let opened = match timeout_at(deadline, open(&worker, tcp, peer, secure)).await {
+    // What is large and short, or not for everybody, is apart: a task is as large as its largest moment for all its life.
+    let opened = match timeout_at(deadline, Box::pin(open(&worker, tcp, peer, secure))).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "a connection came to nothing"),
         Err(_) => return tracing::debug!(%peer, "a connection came to nothing: --header-timeout"),
     };
     let Opened { line, stream, http2 } = opened;
     if http2 {
-        http2::serve(line, stream).await;
+        Box::pin(http2::serve(line, stream)).await;
     } else {
         http1::serve(line, stream, deadline).await;
     }

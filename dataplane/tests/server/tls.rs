@@ -5,13 +5,13 @@ use std::sync::Arc;
 use http::Method;
 use ravelin_dataplane::Settings;
 use ravelin_echo::client::{Client, Protocol, body, request};
-use ravelin_snapshot::{HostPattern, Snapshot};
+use ravelin_snapshot::{HostPattern, ObjectKey, Part, Snapshot, route::Route};
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::gateway::{Gateway, add_route, add_secure_route, all_to, echo, say};
+use crate::gateway::{Gateway, add_route, add_secure_route, all_to, echo, route, say};
 
 pub(crate) fn trusting(certificates: &[&[u8]], alpn: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
@@ -64,6 +64,22 @@ async fn the_name_decides_and_a_name_without_a_certificate_is_refused_in_the_han
     let config = trusting(&[&a, &default], &[]);
     assert_eq!(served(&connect(&gateway, &config, "default.example").await.unwrap()), default);
     assert_eq!(served(&connect(&gateway, &config, "a.example").await.unwrap()), a);
+}
+
+#[tokio::test]
+async fn of_a_routes_certificates_the_one_that_covers_the_name_is_served() {
+    let mut snapshot = Snapshot::default();
+    let a = add_secure_route(&mut snapshot, "a", "a.example", say("a"));
+    let b = add_secure_route(&mut snapshot, "b", "b.example", say("b"));
+    let keys: Vec<_> = ["b-tls", "a-tls"].map(|name| ObjectKey::new("shop", name)).into();
+    let hosts = vec![HostPattern::parse("a.example"), HostPattern::parse("b.example")];
+    let both = Route { hosts, certificates: keys, ..route(HostPattern::Any, say("both")) };
+    snapshot.routes.remove(&ObjectKey::new("shop", "b"));
+    snapshot.routes.insert(ObjectKey::new("shop", "a"), Part::new(both));
+    let gateway = Gateway::start(snapshot).await;
+    let config = trusting(&[&a, &b], &[]);
+    assert_eq!(served(&connect(&gateway, &config, "a.example").await.unwrap()), a);
+    assert_eq!(served(&connect(&gateway, &config, "b.example").await.unwrap()), b);
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ async fn linger(mut stream: Stream) {
     const MOMENT: Duration = Duration::from_secs(2);
     const ENOUGH: usize = 1 << 20;
     let read = async {
-        let mut sink = [0; 4096];
+        let mut sink = vec![0; 4096]; // not in the task, which every connection has
         let mut total = 0;
         while let Ok(count) = stream.read(&mut sink).await {
             total += count;

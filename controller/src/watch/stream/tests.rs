@@ -37,7 +37,7 @@ fn failure(code: u16) -> Option<(u16, String)> {
     Some((code, status.to_string()))
 }
 
-fn backend(name: &str, version: &str, spec: Value) -> Value {
+fn backend(name: &str, version: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "ravelin.dev/v1alpha1", "kind": "Backend", "spec": spec,
         "metadata": {"name": name, "namespace": "shop", "resourceVersion": version, "generation": 1,
@@ -76,7 +76,7 @@ async fn a_list_is_streamed_and_its_objects_come_pruned() {
     let (client, asked) = client(|uri| {
         let mark = json!({"type": "BOOKMARK", "object": {"apiVersion": "ravelin.dev/v1alpha1", "kind": "Backend",
             "metadata": {"resourceVersion": "9", "annotations": {"k8s.io/initial-events-end": "true"}}}});
-        let added = json!({"type": "ADDED", "object": backend("a", "7", json!({"endpoints": []}))});
+        let added = json!({"type": "ADDED", "object": backend("a", "7", &json!({"endpoints": []}))});
         uri.contains("sendInitialEvents=true").then(|| (200, format!("{added}\n{mark}\n")))
     });
     let told = notes::<crds::Backend>(client, 3).await;
@@ -90,7 +90,7 @@ async fn a_server_that_does_not_stream_lists_is_asked_for_pages() {
     let (client, _) = client(|uri| match uri.contains("watch=true") {
         true if uri.contains("sendInitialEvents") => failure(422),
         true => None,
-        false => list(&[backend("a", "7", json!({"endpoints": []}))]),
+        false => list(&[backend("a", "7", &json!({"endpoints": []}))]),
     });
     let told = notes::<crds::Backend>(client, 3).await;
     assert!(matches!(&told[..], [Told::Listing, Told::Is(_), Told::Complete]), "{told:?}");
@@ -101,7 +101,9 @@ async fn one_object_that_cannot_be_read_is_an_object_with_a_fault_and_the_others
     let (client, _) = client(|uri| match uri.contains("watch=true") {
         true if uri.contains("sendInitialEvents") => failure(422),
         true => None,
-        false => list(&[backend("bad", "6", json!({"endpoints": 5})), backend("good", "7", json!({"endpoints": []}))]),
+        false => {
+            list(&[backend("bad", "6", &json!({"endpoints": 5})), backend("good", "7", &json!({"endpoints": []}))])
+        }
     });
     let told = notes::<crds::Backend>(client, 4).await;
     let faults = |told: &Told| match told {

@@ -1,26 +1,19 @@
 //! What an operator may see of the controller, on a loopback address.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::Full;
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use ravelin_dataplane::admin::Page;
-use ravelin_snapshot::channel::Delivery;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch::Receiver},
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use ravelin_dataplane::{
+    admin::{self, Answers, Page, text},
+    table::Table,
 };
+use ravelin_snapshot::channel::Delivery;
+use tokio::{net::TcpListener, sync::watch::Receiver};
 
 use crate::objects::{self, Board};
 
-/// Connections at once: operators are few.
-const CONNECTIONS: usize = 64;
-
-#[derive(Clone)]
 struct Pages {
     published: Board,
     delivery: Receiver<Delivery>,
@@ -36,29 +29,8 @@ pub(super) async fn serve(
     let listener = TcpListener::bind(address).await.with_context(|| format!("--admin {address}"))?;
     let objects = objects::page(published.clone(), delivery.clone());
     let pages = Pages { published, delivery, objects };
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    Ok(async move {
-        // The semaphore is never closed. (invariant)
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-            if let Ok((stream, _)) = listener.accept().await {
-                let pages = pages.clone();
-                tokio::spawn(async move {
-                    connection(stream, pages).await;
-                    drop(place);
-                });
-            }
-        }
-    })
-}
-
-async fn connection(stream: TcpStream, pages: Pages) {
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let answer = pages.answer(&request.map(drop)).map(Full::new);
-        async move { Ok::<_, Infallible>(answer) }
-    });
-    let mut server = http1::Builder::new();
-    // Whoever asked and went away without a word is not our trouble.
-    let _ = server.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let answers: Answers = Arc::new(move |request| pages.answer(request));
+    Ok(admin::serve_local(listener, answers))
 }
 
 impl Pages {
@@ -66,18 +38,34 @@ impl Pages {
         if let Some(answer) = (self.objects)(request) {
             return answer;
         }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "pages are read, with GET");
+        }
         match request.uri().path() {
-            "/healthz" => page(StatusCode::OK, "text/plain", "ok\n"),
-            "/metrics" => page(StatusCode::OK, "text/plain; version=0.0.4", self.metrics()),
-            _ => page(StatusCode::NOT_FOUND, "text/plain", "there are /healthz, /metrics and /objects\n"),
+            "/healthz" => text(StatusCode::OK, "ok"),
+            "/metrics" => self.metrics(),
+            "/explain" => self.explain(request),
+            _ => text(StatusCode::NOT_FOUND, "there are /healthz, /metrics, /objects and /explain"),
         }
     }
 
-    fn metrics(&self) -> String {
+    /// Of what was compiled last, whether or not the data plane serves it yet. The table is made for each question.
+    fn explain(&self, request: &Request<()>) -> Response<Bytes> {
+        let published = self.published.borrow().clone();
+        let Some(published) = published else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "the API server's lists are not complete");
+        };
+        match Table::build(Arc::new(published.compiled.snapshot.clone()), None) {
+            Ok(table) => admin::explain(request, &table),
+            Err(refusal) => text(StatusCode::INTERNAL_SERVER_ERROR, &refusal.to_string()),
+        }
+    }
+
+    fn metrics(&self) -> Response<Bytes> {
         let delivery = self.delivery.borrow();
         let number = |revision: Option<ravelin_snapshot::Revision>| revision.unwrap_or_default().0;
         let objects = self.published.borrow().as_deref().map_or(0, |published| published.compiled.verdicts.len());
-        format!(
+        let lines = format!(
             "# HELP ravelin_snapshot_revision The latest snapshot that was compiled.\n\
              # TYPE ravelin_snapshot_revision gauge\n\
              ravelin_snapshot_revision {}\n\
@@ -93,13 +81,9 @@ impl Pages {
             number(delivery.published),
             number(delivery.acknowledged),
             u8::from(delivery.refused.is_some()),
-        )
+        );
+        let mut answer = Response::new(Bytes::from(lines));
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
+        answer
     }
-}
-
-fn page(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
-    let mut answer = Response::new(body.into());
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
 }

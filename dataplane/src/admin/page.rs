@@ -157,7 +157,7 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response<Bytes> {
     answer
 }
 
-pub(super) fn text(status: StatusCode, text: &str) -> Response<Bytes> {
+pub fn text(status: StatusCode, text: &str) -> Response<Bytes> {
     let mut answer = Response::new(Bytes::from(format!("{text}\n")));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -14,6 +14,10 @@ use crate::{
     },
 };
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
@@ -66,6 +70,9 @@ impl<'t> CallerHeaders<'t> {
     }
 }
 
+/// Headers that each request gets from us.
+const ADDED: usize = 6;
+
 /// Takes off what was for us, and puts on what is for the backend. What the rule changes comes after.
 pub(super) fn onward<B>(
     request: &mut Request<B>,
@@ -78,6 +85,7 @@ pub(super) fn onward<B>(
     // hyper has told the client to go on as soon as its body is wanted; the backend gets the body at once.
     headers.remove(header::EXPECT);
     drop_disguised(headers);
+    headers.reserve(ADDED); // at once, not by doubling
     connection.tell(headers, target.authority());
     headers.insert(crate::request::X_REQUEST_ID, target.id_value().clone());
     headers.insert(header::HOST, target.authority().clone());
@@ -98,14 +106,7 @@ pub(super) fn hop_by_hop(headers: &mut HeaderMap, request: bool) {
         }
         headers.remove(header::CONNECTION);
     }
-    for name in [
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        HeaderName::from_static("http2-settings"),
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, header::TE, header::TRANSFER_ENCODING, header::UPGRADE] {
         headers.remove(name);
     }
     if let Some(protocol) = upgrade {

@@ -115,7 +115,9 @@ impl Connection {
             Some((of, value)) if of == host => value.clone(),
             _ => {
                 let value = self.element(host);
-                *cached = Some((host.clone(), value.clone()));
+                // A copy: the value that was read shares the whole buffer of its head, which would stay as long as this.
+                let copy = HeaderValue::from_bytes(host.as_bytes()).unwrap_or_else(|_| host.clone());
+                *cached = Some((copy, value.clone()));
                 value
             }
         }

@@ -180,16 +180,9 @@ impl Reader<'_> {
         namespaces.extend(values_of(text, "namespace").map(str::to_owned));
         namespaces.insert(DEFAULT_NAMESPACE.to_owned());
         for namespace in namespaces {
-            let key = ObjectKey::new(namespace.clone(), "unreadable");
-            let spec = AuthPolicySpec { target_refs: vec![document::whole_namespace(namespace)], ..Default::default() };
-            let mut object = Object::new(Meta { key, ..Meta::default() }, spec);
-            object.faults.push(Fault {
-                field: String::new(),
-                message: format!("a policy in {} cannot be read", self.name),
-                remedy: "correct the file".to_owned(),
-            });
+            let object = closing_policy(namespace, self.name);
             let root = Node { place: Place::default(), content: Content::Null };
-            self.reading.items.push(Item { object: AnyObject::AuthPolicy(object), place: root.place, root });
+            self.reading.items.push(Item { object, place: root.place, root });
         }
     }
 
@@ -197,6 +190,23 @@ impl Reader<'_> {
         let finding = error(reason, flaw.field, flaw.message, flaw.remedy);
         self.reading.findings.push(FileFinding::new(self.name, flaw.place, object, finding));
     }
+}
+
+/// Closes a namespace, whatever other policies say there, because `file` may hold one that cannot be read.
+pub(super) fn closing_policy(namespace: String, file: &str) -> AnyObject {
+    let key = ObjectKey::new(namespace.clone(), "unreadable");
+    let spec = AuthPolicySpec {
+        target_refs: vec![document::whole_namespace(namespace)],
+        overrides: Some(true),
+        ..Default::default()
+    };
+    let mut object = Object::new(Meta { key, ..Meta::default() }, spec);
+    object.faults.push(Fault {
+        field: String::new(),
+        message: format!("a policy in {file} cannot be read"),
+        remedy: "correct the file".to_owned(),
+    });
+    AnyObject::AuthPolicy(object)
 }
 
 fn lacks(root: &Node, field: &str) -> Flaw {

@@ -52,6 +52,10 @@ struct Known {
     digest: Option<content::Digest>,
     /// Whether what is served passed the whole check. What never did is served as far as it is sound.
     passed: bool,
+    /// Whether it was ever read, so that something stays when it no longer can be.
+    read: bool,
+    /// It is there and was never read: nobody knows what it protects.
+    blind: bool,
     objects: BTreeMap<ObjectRef, Held>,
     /// About the bytes that were last judged, served or not.
     findings: Vec<FileFinding>,
@@ -151,12 +155,14 @@ impl Folder {
             Err(failure) => {
                 // Judged anew when it can be read again, even if it then says what it said before.
                 known.digest = None;
+                known.blind = !known.read && path.exists();
                 let findings = vec![FileFinding::unreadable(&name, failure.message, failure.remedy)];
                 let changed = known.findings != findings;
                 known.findings = findings;
                 return changed;
             }
         };
+        (known.read, known.blind) = (true, false);
         let digest = content::of(&text);
         if known.digest == Some(digest) {
             return false;
@@ -256,7 +262,18 @@ impl Folder {
         let mut findings = self.findings.clone();
         findings.extend(self.files.values().flat_map(|known| known.findings.iter().cloned()));
         findings.extend(self.contested.iter().flat_map(|reference| self.contests(reference)));
-        World { model: self.model.clone(), findings, ..World::default() }
+        World { model: self.closed_where_blind(), findings, ..World::default() }
+    }
+
+    /// A file that was never read may hold the policy of any route, so all of them are closed until it can be read.
+    fn closed_where_blind(&self) -> Model {
+        let mut model = self.model.clone();
+        let Some((path, _)) = self.files.iter().find(|(_, known)| known.blind) else { return model };
+        let namespaces: BTreeSet<_> = self.model.routes.iter().map(|(key, _)| key.namespace.clone()).collect();
+        for namespace in namespaces {
+            model.set(file::closing_policy(namespace, &path.display().to_string()));
+        }
+        model
     }
 
     fn contests(&self, reference: &ObjectRef) -> Vec<FileFinding> {

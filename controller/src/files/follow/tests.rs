@@ -295,6 +295,31 @@ fn a_file_that_may_not_be_read_keeps_what_it_last_said() {
     assert_eq!((names(&world), world.findings.len()), (vec!["a".to_owned()], 1));
 }
 
+#[test]
+fn a_file_that_was_never_read_closes_every_namespace_with_a_route_until_it_is() {
+    let root = TempDir::new().unwrap();
+    let route =
+        "apiVersion: ravelin.dev/v1alpha1\nkind: ApiRoute\nmetadata: {name: r, namespace: shop}\nspec: {rules: [{}]}\n";
+    fs::write(root.path().join("route.yaml"), route).unwrap();
+    let policy = root.path().join("policy.yaml");
+    fs::write(&policy, b"kind: AuthPolicy \xff").unwrap();
+    let mut folder = Folder::new(root.path().to_owned());
+    let all = Touched { all: true, ..Touched::default() };
+    folder.refresh(&all, &mut |_| {});
+    let closed = |folder: &Folder| {
+        let policies: Vec<_> = folder.world().model.auth_policies.iter().map(|(key, _)| key.to_string()).collect();
+        policies
+    };
+    assert_eq!(closed(&folder), ["shop/unreadable"]);
+    fs::write(&policy, namespace("a")).unwrap();
+    folder.refresh(&all, &mut |_| {});
+    assert!(closed(&folder).is_empty());
+    // What a file said stays when it can be read no longer, and closes nothing.
+    fs::write(&policy, b"\xff").unwrap();
+    folder.refresh(&all, &mut |_| {});
+    assert_eq!((closed(&folder), names(&folder.world())), (Vec::new(), vec!["a".to_owned()]));
+}
+
 /// Names, and which file says what they are.
 fn origins(world: &World) -> Vec<(String, String)> {
     let namespaces = world.model.namespaces.iter();

@@ -9,6 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use ravelin_e2e::Gateway;
+
 /// What kubectl answers to a manifest: whether it was taken, and all that was said.
 fn kubectl(arguments: &[&str], manifest: &str) -> (bool, String) {
     let mut kubectl = Command::new("kubectl")
@@ -36,8 +38,9 @@ fn files(folder: &str) -> Vec<String> {
     files.iter().map(|file| fs::read_to_string(file).unwrap()).collect()
 }
 
-#[test]
-fn crds_are_taken_without_a_warning() {
+#[tokio::test]
+async fn crds_are_taken_without_a_warning() {
+    Gateway::installed().await.unwrap();
     for crd in files("yaml") {
         // A name of its own would not fit the kind: the installed ones are changed, if only in a dry run.
         let (taken, said) = kubectl(&["apply", "--server-side", "--force-conflicts"], &crd);
@@ -45,16 +48,18 @@ fn crds_are_taken_without_a_warning() {
     }
 }
 
-#[test]
-fn right_objects_are_taken_without_a_warning() {
+#[tokio::test]
+async fn right_objects_are_taken_without_a_warning() {
+    Gateway::installed().await.unwrap();
     for document in files("tests/objects/accepted").iter().flat_map(|text| text.split("---\n")) {
         let (taken, said) = create(document);
         assert!(taken && !said.contains("Warning"), "{said}\n{document}");
     }
 }
 
-#[test]
-fn wrong_objects_are_refused_and_the_answer_says_why() {
+#[tokio::test]
+async fn wrong_objects_are_refused_and_the_answer_says_why() {
+    Gateway::installed().await.unwrap();
     for document in files("tests/objects/refused").iter().flat_map(|text| text.split("---\n")) {
         let expected = document.lines().find_map(|line| line.strip_prefix("# refused: ")).unwrap();
         let (taken, said) = create(document);

@@ -228,8 +228,15 @@ impl Explanation {
 
     /// In the pipeline's order.
     fn judge(&mut self, guards: &Guards<'_>) {
+        let stays_out = match &guards.rule.auth {
+            Guard::Open => false,
+            Guard::Closed(_) => true,
+            Guard::Policy(slot) => guards.table.auth(*slot).is_outside(guards.view),
+        };
+        // Who does not come so far meets no limit; a policy is told of once.
+        let known = stays_out.then(|| self.auth(guards));
         self.limits(guards, Phase::PreAuthentication, &Caller::default());
-        let caller = self.auth(guards);
+        let caller = known.unwrap_or_else(|| self.auth(guards));
         self.limits(guards, Phase::Main, &caller);
     }
 

@@ -16,7 +16,7 @@ use crate::{
     expression::Scope,
     filter::{DirectResponse, Redirect, Redirected},
     policy::{
-        auth::Admitted,
+        auth::{Admitted, Welcome},
         limit::{self, Permit, Phase},
     },
     record::{Record, Recorded},
@@ -104,8 +104,9 @@ impl<'a> Exchange<'a> {
         self.record.borrow_mut().rule(rule);
         let anonymous = Caller::default();
         let scope = Scope { request: &view, caller: &anonymous, route: &rule.name, now: clock };
-        let early = limits(table, rule, Phase::PreAuthentication, &scope, now)?; // cheap, before credentials cost anything
-        let admitted = match authorise(table, rule, &view, clock) {
+        let welcome = network(table, rule, &view)?; // who may not come takes nobody's tokens
+        let early = early_limits(&welcome, table, rule, &scope, now)?; // cheap, before credentials cost anything
+        let admitted = match authorise(&welcome, table, rule, &view, clock) {
             Ok(admitted) => admitted,
             Err(reject) => return Ok(self.refuse(&reject, early, &request)),
         };
@@ -176,6 +177,24 @@ fn respond(response: &DirectResponse, rule: &Rule) -> Response<AnswerBody> {
     answer
 }
 
+fn network(table: &Table, rule: &Rule, view: &RequestView<'_>) -> Result<Welcome, Reject> {
+    match &rule.auth {
+        Guard::Open => Ok(Welcome::default()),
+        Guard::Policy(slot) => table.auth(*slot).welcome(view),
+        Guard::Closed(_) => Err(Reason::PolicyInvalid.into()),
+    }
+}
+
+fn early_limits<'t>(
+    _: &Welcome,
+    table: &'t Table,
+    rule: &Rule,
+    scope: &Scope<'_>,
+    now: Instant,
+) -> Result<Permit<'t>, Reject> {
+    limits(table, rule, Phase::PreAuthentication, scope, now)
+}
+
 fn limits<'t>(
     table: &'t Table,
     rule: &Rule,
@@ -193,10 +212,16 @@ fn limits<'t>(
     limit::admit(policies, phase, scope, now)
 }
 
-fn authorise(table: &Table, rule: &Rule, view: &RequestView<'_>, clock: SystemTime) -> Result<Admitted, Reject> {
+fn authorise(
+    welcome: &Welcome,
+    table: &Table,
+    rule: &Rule,
+    view: &RequestView<'_>,
+    clock: SystemTime,
+) -> Result<Admitted, Reject> {
     match &rule.auth {
         Guard::Open => Ok(Admitted::default()),
-        Guard::Policy(slot) => table.auth(*slot).judge(view, &rule.name, clock),
+        Guard::Policy(slot) => table.auth(*slot).judge(welcome, view, &rule.name, clock),
         Guard::Closed(_) => Err(Reason::PolicyInvalid.into()),
     }
 }

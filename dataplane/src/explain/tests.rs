@@ -77,7 +77,9 @@ fn shop() -> Table {
     snapshot.auth.insert(key("office"), Part::new(office));
     let bucket = TokenBucket { requests: 3, per_ms: 60_000, burst: 3 };
     let limit = Limit { name: "all".into(), key: None, when: None, cost: None, phase: Phase::Main, bucket };
+    let early = Limit { name: "early".into(), phase: Phase::PreAuthentication, ..limit.clone() };
     snapshot.limits.insert(key("few"), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit] }));
+    snapshot.limits.insert(key("first"), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![early] }));
     let redirect = route::Action::Redirect(route::Redirect {
         scheme: Some("https".into()),
         hostname: None,
@@ -91,7 +93,10 @@ fn shop() -> Table {
         ..rule("read", "/orders", Some("GET"), forward())
     };
     let closed = route::Rule { auth: route::Guard::Closed(key("lost")), ..rule("closed", "/closed", None, forward()) };
-    let rules = vec![read, rule("old", "/old", None, redirect), closed];
+    let both = [key("first"), key("few")].map(route::Guard::Policy).to_vec();
+    let early = route::Rule { name: "early".into(), limits: both, ..rule("early", "/early", None, forward()) };
+    let early = route::Rule { auth: route::Guard::Policy(key("office")), ..early };
+    let rules = vec![read, rule("old", "/old", None, redirect), closed, early];
     let hosts = vec![HostPattern::parse("shop.example")];
     snapshot
         .routes
@@ -148,6 +153,19 @@ fn a_refusal_names_the_policy_and_what_is_behind_it_is_not_reached() {
     let said = ask(&shop(), "GET", "http://shop.example/closed", "192.0.2.1");
     assert_eq!((said.policies[0].name.as_str(), said.policies[0].decision), ("shop/lost", Decision::Closed));
     assert_eq!(said.refusal, Some(Refusal { status: 503, reason: "policy_invalid" }));
+}
+
+#[test]
+fn who_may_not_come_by_his_address_reaches_no_limit() {
+    let order = |source| {
+        let said = ask(&shop(), "GET", "http://shop.example/early", source);
+        said.policies.into_iter().map(|policy| (policy.name, policy.decision)).collect::<Vec<_>>()
+    };
+    let (office, first, few) = ("shop/office".to_owned(), "shop/first".to_owned(), "shop/few".to_owned());
+    let allowed = [first.clone(), office.clone(), few.clone()].map(|name| (name, Decision::Allow));
+    assert_eq!(order("10.1.2.3"), allowed);
+    let refused = [(office, Decision::Deny), (first, Decision::NotReached), (few, Decision::NotReached)];
+    assert_eq!(order("192.0.2.1"), refused);
 }
 
 #[test]

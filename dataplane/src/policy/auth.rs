@@ -46,6 +46,13 @@ pub struct Decisions {
     pub error: Counter,
 }
 
+/// The token of a request from an address that may come: the limits before authentication ask for it, and who judges.
+#[derive(Debug, Default)]
+pub struct Welcome {
+    /// The network is not one that may come, and the policy only watches.
+    outside: bool,
+}
+
 /// The token of a request that may pass this stage: later stages ask for it.
 #[derive(Clone, Debug, Default)]
 pub struct Admitted {
@@ -115,10 +122,31 @@ impl AuthPolicy {
         })
     }
 
-    /// Network, exclusions, credential, rules; in `Shadow` nobody is refused.
-    pub fn judge(&self, request: &RequestView<'_>, route: &RuleName, now: SystemTime) -> Result<Admitted, Reject> {
+    /// By the client's address alone, before it costs or takes anything; in `Shadow` nobody is refused.
+    pub fn welcome(&self, request: &RequestView<'_>) -> Result<Welcome, Reject> {
+        let outside = self.is_outside(request);
+        if outside && self.mode == Mode::Enforce {
+            self.decisions.deny.add(1);
+            return Err(forbidden("network").reject);
+        }
+        Ok(Welcome { outside })
+    }
+
+    /// Whether the client's address is not one that may come.
+    pub fn is_outside(&self, request: &RequestView<'_>) -> bool {
+        !allows(&self.network, request)
+    }
+
+    /// Exclusions, credential, rules; in `Shadow` nobody is refused.
+    pub fn judge(
+        &self,
+        welcome: &Welcome,
+        request: &RequestView<'_>,
+        route: &RuleName,
+        now: SystemTime,
+    ) -> Result<Admitted, Reject> {
         let mut caller = Caller::default();
-        let judged = self.decide(request, route, now, &mut caller);
+        let judged = self.decide(welcome, request, route, now, &mut caller);
         if judged.as_ref().is_err_and(|denied| denied.error) {
             self.decisions.error.add(1);
         }
@@ -142,19 +170,21 @@ impl AuthPolicy {
     /// For `explain`: what it would decide, counted nowhere; the caller is known even if a rule then refuses it.
     pub fn preview(&self, request: &RequestView<'_>, route: &RuleName, now: SystemTime) -> (Caller, Option<Reject>) {
         let mut caller = Caller::default();
-        let judged = self.decide(request, route, now, &mut caller);
+        let welcome = Welcome { outside: self.is_outside(request) };
+        let judged = self.decide(&welcome, request, route, now, &mut caller);
         (caller, judged.err().map(|denied| denied.reject))
     }
 
     /// `caller` becomes the one whose credential is good, whatever the rules then say.
     fn decide(
         &self,
+        welcome: &Welcome,
         request: &RequestView<'_>,
         route: &RuleName,
         now: SystemTime,
         caller: &mut Caller,
     ) -> Result<(), Denied> {
-        if !allows(&self.network, request) {
+        if welcome.outside {
             return Err(forbidden("network"));
         }
         if self.exclude.iter().any(|exclusion| exclusion.holds(request)) {

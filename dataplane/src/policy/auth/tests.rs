@@ -75,7 +75,7 @@ impl Asked {
     }
 
     fn judge(&self, policy: &AuthPolicy) -> Result<Admitted, Reject> {
-        self.view(|view, now| policy.judge(view, &RuleName::default(), now))
+        self.view(|view, now| policy.judge(&policy.welcome(view)?, view, &RuleName::default(), now))
     }
 
     /// The caller's id, or the reason and the rule.
@@ -162,6 +162,10 @@ fn shadow_denies_nobody_and_counts_all() {
     assert_eq!(PLAIN.outcome(&policy), Ok(String::new()));
     let good = Asked { headers: vec![("x-api-key", "good")], ..PLAIN };
     assert_eq!(good.outcome(&policy), Ok("acme".to_owned()));
+    let outside = auth::Network { allow: vec![], deny: vec!["10.0.0.0/8".parse().unwrap()] };
+    let elsewhere = compile(&auth::AuthPolicy { mode: Mode::Shadow, network: outside, ..self::policy() });
+    assert_eq!(good.outcome(&elsewhere), Ok(String::new()));
+    assert_eq!((elsewhere.decisions.allow.get(), elsewhere.decisions.shadow_deny.get()), (0, 1));
     let decisions = &policy.decisions;
     assert_eq!((decisions.allow.get(), decisions.deny.get(), decisions.shadow_deny.get()), (1, 0, 1));
 }

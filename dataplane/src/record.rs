@@ -45,6 +45,22 @@ impl Recorder {
         Rc::new(Self { share: metrics.share(), feed: log.map(Log::feed), spare: RefCell::default() })
     }
 
+    /// A head of which nothing is known but who sent it, and what was answered. Its time is that of a moment.
+    pub fn malformed(&self, peer: SocketAddr, id: &str, reason: Reason, sent: u64) {
+        let mut counted = Counted::new(Verb::Other);
+        (counted.code, counted.reason) = (reason.status(), Some(reason));
+        self.share.count(&counted);
+        if let Some(feed) = &self.feed {
+            let mut line = Line::headless(self.space(), SystemTime::now());
+            line.client(peer);
+            line.target(id, "", "");
+            line.answered(counted.code, counted.reason);
+            let line = line.finish(counted.took, (0, sent), End::Complete);
+            feed.put(&line);
+            self.keep(line);
+        }
+    }
+
     fn space(&self) -> Vec<u8> {
         self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(512))
     }

@@ -4,7 +4,10 @@ mod forwarded;
 mod id;
 mod target;
 
-use std::{cell::RefCell, net::SocketAddr};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+};
 
 use http::{HeaderMap, HeaderValue, Method};
 use ipnet::IpNet;
@@ -83,6 +86,8 @@ pub struct Connection {
     trusted: bool,
     /// The peer as `X-Forwarded-For` names it.
     peer_text: HeaderValue,
+    /// The target of the HTTP/1.1 request that is under way had a fragment, which the parser has cut off.
+    pub(crate) cut: Cell<bool>,
     /// The last `Host`, and the `Forwarded` that belongs to it: nearly always the next request's too.
     forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
 }
@@ -105,6 +110,7 @@ impl Connection {
             trusted: forwarded::is_trusted(trusted, peer.ip()),
             // Invariant: an address in text is visible ASCII.
             peer_text: HeaderValue::from_str(&peer.ip().to_string()).expect("an address is a value (invariant)"),
+            cut: Cell::new(false),
             forwarded: RefCell::new(None),
         }
     }

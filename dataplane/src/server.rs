@@ -5,6 +5,7 @@
 
 mod connection;
 mod cores;
+mod fragment;
 mod lifecycle;
 mod listen;
 mod proxy_protocol;

@@ -34,14 +34,20 @@ pub(crate) enum End {
 
 impl Line {
     /// `space` is memory to write in.
-    pub(crate) fn begin(mut space: Vec<u8>, now: SystemTime, method: &Method, version: Version) -> Self {
+    pub(crate) fn begin(space: Vec<u8>, now: SystemTime, method: &Method, version: Version) -> Self {
+        let mut line = Self::headless(space, now);
+        line.text("method", method.as_str().as_bytes());
+        line.text("protocol", protocol(version).as_bytes());
+        line
+    }
+
+    /// Of a head that could not be read.
+    pub(crate) fn headless(mut space: Vec<u8>, now: SystemTime) -> Self {
         space.clear();
         let mut line = Self { text: space, backend_at: None };
         line.text.extend_from_slice(b"{\"time\":\"");
         line.time(now);
         line.text.push(b'"');
-        line.text("method", method.as_str().as_bytes());
-        line.text("protocol", protocol(version).as_bytes());
         line
     }
 

@@ -46,7 +46,7 @@ impl Target {
         if request.headers().len() > bounds.max_headers {
             return Err(Reason::HeadersTooLarge.into());
         }
-        if !is_framed(request) {
+        if connection.cut.get() || !is_framed(request) {
             return Err(bad());
         }
         let uri = request.uri();

@@ -17,7 +17,10 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::refusal;
+use super::{
+    fragment::{Cuts, Scan},
+    refusal::{self, Malformed},
+};
 
 /// What is read from a plain connection to learn which protocol it speaks.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -34,16 +37,30 @@ pub(super) struct Stream {
     pulse: Arc<Pulse>,
     /// Written in place of so many bytes that were to be.
     instead: Option<(Bytes, usize)>,
+    malformed: Option<Box<Malformed>>,
+    /// HTTP/1.1 alone.
+    scan: Option<Scan>,
 }
 
 impl Stream {
     /// `early` is read before the rest.
     pub(super) fn new(io: Io, early: BytesMut, pulse: Arc<Pulse>) -> Self {
-        Self { io, early, pulse, instead: None }
+        Self { io, early, pulse, instead: None, malformed: None, scan: None }
     }
 
-    /// What was read is to be read once more.
+    /// Targets with a fragment are to be told of.
+    pub(super) fn scan(&mut self) {
+        self.scan = Some(Scan::default());
+    }
+
+    /// The head that the parser refused, which ended the connection.
+    pub(super) fn malformed(&mut self) -> Option<Box<Malformed>> {
+        self.malformed.take()
+    }
+
+    /// What was read is to be read once more, from the beginning of a head.
     pub(super) fn unread(&mut self, bytes: &[u8]) {
+        self.scan = self.scan.as_ref().map(|_| Scan::default());
         let mut early = BytesMut::from(bytes);
         early.extend_from_slice(&self.early);
         self.early = early;
@@ -51,10 +68,34 @@ impl Stream {
 
     /// While no request is under way, what is written may be a refusal by the parser, which becomes one of ours.
     fn replace(&mut self, bytes: &[u8]) -> bool {
-        if self.instead.is_none() && self.pulse.phase() == Phase::Head {
-            self.instead = refusal::instead_of(bytes).map(|instead| (instead, bytes.len()));
+        if self.instead.is_none()
+            && self.pulse.phase() != Phase::Busy
+            && let Some((instead, malformed)) = refusal::instead_of(bytes)
+        {
+            self.instead = Some((instead, bytes.len()));
+            self.malformed = Some(Box::new(malformed));
         }
         self.instead.is_some()
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(buffer.remaining());
+            buffer.put_slice(&self.early.split_to(count));
+            if self.early.is_empty() {
+                self.early = BytesMut::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        let read = match &mut self.io {
+            Io::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Io::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
+        };
+        if buffer.filled().len() > before {
+            self.pulse.read();
+        }
+        read
     }
 
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -85,21 +126,11 @@ impl Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.early.is_empty() {
-            let count = self.early.len().min(buffer.remaining());
-            buffer.put_slice(&self.early.split_to(count));
-            if self.early.is_empty() {
-                self.early = BytesMut::new();
-            }
-            return Poll::Ready(Ok(()));
-        }
         let before = buffer.filled().len();
-        let read = match &mut self.io {
-            Io::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            Io::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
-        };
-        if buffer.filled().len() > before {
-            self.pulse.read();
+        let read = self.poll_bytes(cx, buffer);
+        let Self { scan, pulse, .. } = &mut *self;
+        if let (Some(scan), Some(bytes @ [_, ..])) = (scan, buffer.filled().get(before..)) {
+            scan.read(bytes, &pulse.cuts);
         }
         read
     }
@@ -178,6 +209,8 @@ pub(super) struct Pulse {
     blocked: AtomicBool,
     /// Counts exchanges and writes.
     beats: AtomicU32,
+    /// Targets that had a fragment.
+    pub(super) cuts: Cuts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

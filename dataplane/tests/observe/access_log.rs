@@ -102,6 +102,19 @@ async fn a_refusal_says_why_and_what_breaks_off_says_on_which_side() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_none_has_a_line_with_what_is_known() {
+    let (gateway, mut lines) = logged(all_to(&echo())).await;
+    let answer = exchange(gateway.http(), "garbage\r\n\r\n").await.unwrap();
+    let line = tokio::task::spawn_blocking(move || lines.next()).await.unwrap();
+    assert_eq!((&line["status"], &line["reason"]), (&400.into(), &"bad_request".into()), "{line}");
+    assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert!(answer.text().contains(line["requestId"].as_str().unwrap()), "{line}");
+    assert!(line.get("method").is_none() && line.get("path").is_none(), "{line}");
+    let body = answer.text().split_once("\r\n\r\n").map_or(0, |(_, body)| body.len());
+    assert_eq!(line["bytesOut"], body);
+}
+
+#[tokio::test]
 async fn what_was_logged_before_a_drain_is_written_when_it_has_ended() {
     let mut snapshot = Snapshot::default();
     add_route(&mut snapshot, "hello", HostPattern::Any, say("hello"));

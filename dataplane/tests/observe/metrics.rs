@@ -80,6 +80,24 @@ async fn known_traffic_over_two_workers_is_counted_exactly() {
 }
 
 #[tokio::test]
+async fn heads_that_the_parser_refuses_are_counted_with_their_reason() {
+    let mut snapshot = Snapshot::default();
+    add_route(&mut snapshot, "hello", HostPattern::Any, say("hello"));
+    let gateway = Gateway::start(snapshot).await;
+    let large = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
+    let behind = "GET / HTTP/1.1\r\nhost: hello.example\r\n\r\ngarbage\r\n\r\n";
+    for (malformed, statuses) in [("garbage\r\n\r\n", vec![400]), (&large, vec![431]), (behind, vec![200, 400])] {
+        assert_eq!(exchange(gateway.http(), malformed).await.unwrap().statuses(), statuses, "{malformed:.40}");
+    }
+    let bad = requests("", "other", 400, "bad_request");
+    let scrape = Scrape::when(&gateway, |scrape| scrape.value(&bad) == 2.0).await;
+    assert_eq!(scrape.value(&requests("", "other", 431, "headers_too_large")), 1.0);
+    assert_eq!(scrape.value(&requests("shop/hello", "GET", 200, "")), 1.0);
+    assert_eq!(scrape.rows("ravelin_requests_total").len(), 3, "and nothing else");
+    assert_eq!(scrape.value("ravelin_errors_total{reason=\"bad_request\"}"), 2.0);
+}
+
+#[tokio::test]
 async fn counts_of_a_route_go_on_across_swaps_and_those_of_a_gone_one_are_other() {
     let mut snapshot = Snapshot::default();
     add_route(&mut snapshot, "stays", HostPattern::parse("stays.example"), say("1"));

@@ -36,6 +36,10 @@ async fn a_head_that_says_two_things_is_refused() {
         "GET / HTTP/3.0\r\nhost: a\r\n\r\n",
         "GET /\r\nhost: a\r\n\r\n",
         "garbage\r\n\r\n",
+        "GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET /a?b#c/../d HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET http://A#b HTTP/1.1\r\nhost: a\r\n\r\n",
+        "OPTIONS *#b HTTP/1.1\r\nhost: a\r\n\r\n",
     ] {
         let refused = exchange(gateway.http(), bytes).await.unwrap();
         assert_eq!(refused.statuses(), [400], "{bytes:?}");
@@ -43,6 +47,17 @@ async fn a_head_that_says_two_things_is_refused() {
         assert!(text.contains("\r\nx-request-id: ") && text.contains("\"reason\":\"bad_request\""), "{text}");
     }
     assert_eq!(echo.requests(), 0, "nothing of it reached the backend");
+}
+
+#[tokio::test]
+async fn a_fragment_is_seen_behind_a_body_and_in_a_request_that_came_too_early() {
+    let echo = echo();
+    let gateway = Gateway::start(all_to(&echo)).await;
+    let post = "POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 14\r\n\r\n{\"#\": \n\"/#\"}\n\n";
+    let bytes =
+        format!("{post}{post}GET /c HTTP/1.1\r\nhost: a\r\nx: /#\r\n\r\nGET /b#c HTTP/1.1\r\nhost: a\r\n\r\n{post}");
+    assert_eq!(statuses(&gateway, &bytes).await, [200, 200, 200, 400], "and nothing behind it");
+    assert_eq!(echo.requests(), 3);
 }
 
 #[tokio::test]

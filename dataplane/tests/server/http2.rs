@@ -210,3 +210,18 @@ async fn what_breaks_the_protocol_ends_the_connection() {
     }
     assert_eq!(echo.requests(), 0);
 }
+
+/// The library that undoes HPACK gives the target without it. So it is cut off for everybody: for routes, policies, log and
+/// backend alike.
+#[tokio::test]
+async fn a_fragment_is_cut_off_before_anybody_reads_the_target() {
+    let echo = echo();
+    let gateway = Gateway::start(all_to(&echo)).await;
+    let mut bytes = hello();
+    frame(&mut bytes, HEADERS, END_STREAM | END_HEADERS, 1, b"\x82\x86\x04\x0a/a?b#/../c\x01\x01a");
+    frame(&mut bytes, GOAWAY, 0, 0, &[0; 8]);
+    let received = exchange(gateway.http(), &bytes).await.unwrap();
+    assert_eq!(goaway(&received), Some(0), "it is no fault of the connection");
+    let seen = echo.seen().pop().unwrap();
+    assert_eq!((seen.path.as_str(), seen.query.as_deref()), ("/a", Some("b")));
+}

@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::super::{
+    refusal::Malformed,
     stream::{Open, Pulse},
     worker::{Listening, Worker},
 };
@@ -33,6 +34,12 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// A head of which the parser could make nothing.
+    pub(super) fn malformed(&self, malformed: &Malformed) {
+        let Malformed { reason, id, sent } = malformed;
+        self.worker.recorder.malformed(self.connection.peer, id.to_str().unwrap_or_default(), *reason, *sent as u64);
+    }
+
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
@@ -42,6 +49,7 @@ impl Line {
         let http2 = request.version() == Version::HTTP_2;
         let idle = self.worker.settings.bounds.body_idle_timeout;
         let request = request.map(|body| RequestBody::new(body, idle, Some(open.clone())));
+        self.connection.cut.set(!http2 && self.pulse.cuts.take(&request));
         let mut answer = pipeline::handle(&self.worker, &self.connection, request).await;
         if self.worker.closing() && !http2 && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -43,6 +43,7 @@ enum Left {
 pub(super) async fn serve(line: Line, mut stream: Stream, deadline: Instant) {
     let mut watchdog = Watchdog::new(&line.worker.settings.bounds, Some(deadline));
     let mut closing = Closing::new(&line.worker);
+    stream.scan();
     loop {
         let service = service_fn(|request: Request<Incoming>| line.answer(request, None));
         let served = line.worker.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
@@ -70,7 +71,12 @@ pub(super) async fn serve(line: Line, mut stream: Stream, deadline: Instant) {
         let Some(parts) = served.into_parts() else { return };
         let mut io = parts.io.into_inner();
         match left {
-            Left::Done(_) => return linger(io).await,
+            Left::Done(_) => {
+                if let Some(malformed) = io.malformed() {
+                    line.malformed(&malformed);
+                }
+                return linger(io).await;
+            }
             Left::Expired => return,
             Left::Idle => io.unread(&parts.read_buf),
         }

@@ -22,12 +22,14 @@ use crate::{
     publish::World,
     verdict::Reason,
 };
-pub(super) use walk::{Listing, Unreadable, read_text, text_of, walk};
+pub(super) use walk::{Listing, MAX_FILES, Unreadable, read_text, text_of, walk};
 
 /// What is known of a folder.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
+    /// That are read.
+    pub(super) max_files: usize,
     files: BTreeMap<PathBuf, Known>,
     /// Which files have an object of that name; the first in order has it in the model.
     holders: HashMap<ObjectRef, BTreeSet<PathBuf>>,
@@ -36,6 +38,8 @@ pub(super) struct Folder {
     model: Model,
     /// About the folder itself.
     findings: Vec<FileFinding>,
+    /// What is there, cannot be looked at and never could: nobody knows what it protects.
+    blind: Option<PathBuf>,
     /// There are files that should be looked at again in a moment, whether or not anybody speaks of them.
     pub(super) unsettled: bool,
 }
@@ -114,13 +118,23 @@ pub(super) struct Touched {
 
 impl Folder {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, ..Self::default() }
+        Self {
+            root,
+            max_files: MAX_FILES,
+            files: BTreeMap::new(),
+            holders: HashMap::new(),
+            contested: BTreeSet::new(),
+            model: Model::default(),
+            findings: Vec::new(),
+            blind: None,
+            unsettled: false,
+        }
     }
 
     /// Looks at the folder, takes over what changed, and says whether anything did. `enter` is told of each folder before it
     /// is listed, so that no change is missed between the two.
     pub(super) fn refresh(&mut self, touched: &Touched, enter: &mut dyn FnMut(&Path)) -> bool {
-        let listing = walk(&self.root, enter);
+        let listing = walk(&self.root, self.max_files, enter);
         let mut changed = listing.findings != self.findings;
         self.findings.clone_from(&listing.findings);
         if listing.complete {
@@ -131,6 +145,11 @@ impl Folder {
                 self.forget(&path);
             }
         }
+        let unknown =
+            |hidden: &&PathBuf| !self.files.iter().any(|(path, known)| known.read && path.starts_with(hidden));
+        let blind = listing.beyond.iter().chain(listing.hidden.iter().filter(unknown)).next().cloned();
+        changed |= self.blind != blind;
+        self.blind = blind;
         self.unsettled = false;
         for (path, stamp) in &listing.files {
             if touched.made.iter().any(|folder| path.starts_with(folder)) && stamp.is_fresh() {
@@ -265,10 +284,11 @@ impl Folder {
         World { model: self.closed_where_blind(), findings, ..World::default() }
     }
 
-    /// A file that was never read may hold the policy of any route, so all of them are closed until it can be read.
+    /// What was never read may hold the policy of any route, so all of them are closed until it can be read.
     fn closed_where_blind(&self) -> Model {
         let mut model = self.model.clone();
-        let Some((path, _)) = self.files.iter().find(|(_, known)| known.blind) else { return model };
+        let blind = self.files.iter().find(|(_, known)| known.blind).map(|(path, _)| path);
+        let Some(path) = blind.or(self.blind.as_ref()) else { return model };
         let namespaces: BTreeSet<_> = self.model.routes.iter().map(|(key, _)| key.namespace.clone()).collect();
         for namespace in namespaces {
             model.set(file::closing_policy(namespace, &path.display().to_string()));
@@ -305,3 +325,6 @@ mod content {
         out
     }
 }
+
+#[cfg(test)]
+mod tests;

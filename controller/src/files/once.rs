@@ -9,7 +9,7 @@ use std::{
 use super::{
     file::{self, Reading},
     finding::{FileFinding, error},
-    folder::{Listing, read_text, text_of, walk},
+    folder::{Listing, MAX_FILES, read_text, text_of, walk},
     yaml::{Node, Place},
 };
 use crate::{object::ObjectRef, publish::World, verdict::Reason};
@@ -48,7 +48,7 @@ pub fn read_once(paths: &[PathBuf]) -> Once {
         if path.as_os_str() == STANDARD_INPUT {
             once.take(STANDARD_INPUT, text_of(std::io::stdin().lock()));
         } else if path.is_dir() {
-            let Listing { files, findings, complete, .. } = walk(path, &mut |_| {});
+            let Listing { files, findings, complete, .. } = walk(path, MAX_FILES, &mut |_| {});
             once.complete &= complete && findings.is_empty();
             once.world.findings.extend(findings);
             files.keys().for_each(|file| once.file(file));

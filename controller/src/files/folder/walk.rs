@@ -12,7 +12,7 @@ use std::{
 use super::Stamp;
 use crate::files::finding::FileFinding;
 
-const MAX_FILES: usize = 100_000;
+pub(in crate::files) const MAX_FILES: usize = 100_000;
 const MAX_FOLDERS: usize = 10_000;
 const MAX_DEPTH: usize = 32;
 const MAX_BYTES: u64 = 8 << 20;
@@ -23,7 +23,9 @@ pub(in crate::files) struct Listing {
     /// Whether a file that is not listed is gone.
     pub(in crate::files) complete: bool,
     /// Folders and files that could not be looked at: what was below them stays.
-    hidden: Vec<PathBuf>,
+    pub(in crate::files) hidden: Vec<PathBuf>,
+    /// The first file beyond the bound.
+    pub(in crate::files) beyond: Option<PathBuf>,
     pub(in crate::files) findings: Vec<FileFinding>,
 }
 
@@ -36,7 +38,7 @@ impl Listing {
 /// Lists the `.yaml`, `.yml` and `.json` files below `root`. What begins with a dot is passed over: editors keep their
 /// drafts there, and Kubernetes the versions of a mounted ConfigMap. Symbolic links are followed as long as they stay below
 /// `root`; what is reached twice counts once.
-pub(in crate::files) fn walk(root: &Path, enter: &mut dyn FnMut(&Path)) -> Listing {
+pub(in crate::files) fn walk(root: &Path, max_files: usize, enter: &mut dyn FnMut(&Path)) -> Listing {
     let mut listing = Listing { complete: true, ..Listing::default() };
     let real = match root.canonicalize() {
         Ok(real) if real.is_dir() => real,
@@ -47,7 +49,7 @@ pub(in crate::files) fn walk(root: &Path, enter: &mut dyn FnMut(&Path)) -> Listi
             return listing;
         }
     };
-    let mut walk = Walk { real, listing, seen: HashSet::new(), folders: 0, enter };
+    let mut walk = Walk { real, listing, max_files, seen: HashSet::new(), folders: 0, enter };
     walk.folder(root, 0);
     let mut listing = walk.listing;
     if !root.is_dir() {
@@ -60,6 +62,7 @@ pub(in crate::files) fn walk(root: &Path, enter: &mut dyn FnMut(&Path)) -> Listi
 struct Walk<'a> {
     real: PathBuf,
     listing: Listing,
+    max_files: usize,
     /// Device and inode of what was reached.
     seen: HashSet<(u64, u64)>,
     folders: usize,
@@ -101,44 +104,44 @@ impl Walk<'_> {
 
     fn entry(&mut self, entry: &fs::DirEntry, depth: usize) {
         let path = entry.path();
-        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-        if is_link && path.canonicalize().is_ok_and(|target| !target.starts_with(&self.real)) {
-            let message = "the link points out of the folder".to_owned();
-            self.listing.hide(&path, message, "copy what it points to, or name that folder");
+        let (named, kind) = (is_manifest(&path), entry.file_type().ok());
+        if kind.is_some_and(|kind| kind.is_file()) && !named {
             return;
         }
+        let is_link = kind.is_some_and(|kind| kind.is_symlink());
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
-            // Gone meanwhile, or a link to nothing.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            // Gone meanwhile. A link is there, whatever it leads to.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_link => return,
             Err(error) => {
-                if is_manifest(&path) {
-                    self.listing.hide(
-                        &path,
-                        format!("the file cannot be read: {}", words(&error)),
-                        "let the program read it",
-                    );
-                }
+                let link = if is_link { "it is a link that leads to nothing that can be read: " } else { "" };
+                let message = format!("it cannot be read: {link}{}; what it last said stays", words(&error));
+                self.listing.hide(&path, message, "mend it, or remove it");
                 return;
             }
         };
-        if metadata.is_dir() {
+        if metadata.is_file() && !named {
+            return;
+        }
+        if is_link && path.canonicalize().is_ok_and(|target| !target.starts_with(&self.real)) {
+            let message = "the link points out of the folder".to_owned();
+            self.listing.hide(&path, message, "copy what it points to, or name that folder");
+        } else if named && !metadata.is_file() {
+            let what = if metadata.is_dir() { "a folder" } else { "no file" };
+            let message = format!("it has the name of a file and is {what}; what it last said stays");
+            self.listing.hide(&path, message, "rename it");
+        } else if metadata.is_dir() {
             self.folder(&path, depth + 1);
-        } else if metadata.is_file() && is_manifest(&path) {
-            if self.listing.files.len() >= MAX_FILES {
-                let first = self.listing.hidden.is_empty();
-                if first {
-                    self.listing.hide(
-                        &path,
-                        "there are more than 100,000 files".to_owned(),
-                        "put several objects into a file",
-                    );
-                }
-                return;
-            }
+        } else if self.listing.files.len() < self.max_files {
             if self.seen.insert((metadata.dev(), metadata.ino())) {
                 self.listing.files.insert(path, Stamp::from(&metadata));
             }
+        } else if self.listing.beyond.is_none() {
+            let message = format!("it is not read: there are more than {} files", self.max_files);
+            self.listing.tell(&path, message, "put several objects into a file");
+            // Which of the files that are known are gone cannot be said.
+            self.listing.complete = false;
+            self.listing.beyond = Some(path);
         }
     }
 }

@@ -273,8 +273,10 @@ fn links_that_lead_out_or_round_in_circles_do_no_harm() {
     folder.refresh(&Touched { all: true, ..Touched::default() }, &mut |_| {});
     let world = folder.world();
     assert_eq!(names(&world), ["a"]);
-    assert_eq!(world.findings.len(), 1);
-    assert_eq!(world.findings[0].finding.message, "the link points out of the folder");
+    let messages: Vec<_> = world.findings.iter().map(|finding| finding.finding.message.as_str()).collect();
+    assert!(
+        matches!(messages[..], [nothing, "the link points out of the folder"] if nothing.contains("leads to nothing"))
+    );
 }
 
 #[test]

@@ -1,0 +1,176 @@
+//! What counts as gone, and what as there though nobody can read it.
+
+use std::{fs, os::unix::fs::symlink};
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn namespace(name: &str) -> String {
+    format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n")
+}
+
+fn names(world: &World) -> Vec<String> {
+    let mut names: Vec<_> = world.model.namespaces.iter().map(|(key, _)| key.name.clone()).collect();
+    names.sort();
+    names
+}
+
+/// A folder that is looked at when it is told to.
+struct Watched(TempDir, Folder);
+
+impl Watched {
+    fn new() -> Self {
+        let root = TempDir::new().unwrap();
+        let folder = Folder::new(root.path().to_owned());
+        Self(root, folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn look(&mut self) -> World {
+        self.1.refresh(&Touched { all: true, ..Touched::default() }, &mut |_| {});
+        self.1.world()
+    }
+}
+
+/// A route and a file that says nothing that matters, so that nothing but what cannot be read closes it.
+const ROUTE: &str =
+    "apiVersion: ravelin.dev/v1alpha1\nkind: ApiRoute\nmetadata: {name: r, namespace: shop}\nspec: {rules: [{}]}\n";
+
+fn is_closed(world: &World) -> bool {
+    world.model.auth_policies.iter().any(|(key, _)| key.to_string() == "shop/unreadable")
+}
+
+type Change = (&'static str, fn(&Path));
+
+fn clear(path: &Path) {
+    if path.is_symlink() { fs::remove_file(path) } else { fs::remove_dir_all(path) }.unwrap();
+}
+
+/// What may come in place of `deep/policy.yaml`, and does not take away what it said.
+fn replacements() -> Vec<Change> {
+    vec![
+        ("a link to nothing", |root| {
+            fs::remove_file(root.join("deep/policy.yaml")).ok();
+            symlink("nothing.yaml", root.join("deep/policy.yaml")).unwrap();
+        }),
+        ("a link to itself", |root| {
+            fs::remove_file(root.join("deep/policy.yaml")).ok();
+            symlink("policy.yaml", root.join("deep/policy.yaml")).unwrap();
+        }),
+        ("a link out of the folder", |root| {
+            fs::remove_file(root.join("deep/policy.yaml")).ok();
+            symlink("/dev/null", root.join("deep/policy.yaml")).unwrap();
+        }),
+        ("a folder", |root| {
+            fs::remove_file(root.join("deep/policy.yaml")).ok();
+            fs::create_dir(root.join("deep/policy.yaml")).unwrap();
+        }),
+        ("a socket", |root| {
+            fs::remove_file(root.join("deep/policy.yaml")).ok();
+            std::os::unix::net::UnixListener::bind(root.join("deep/policy.yaml")).unwrap();
+        }),
+        ("its folder is a link to nothing", |root| {
+            fs::remove_dir_all(root.join("deep")).unwrap();
+            symlink("nothing", root.join("deep")).unwrap();
+        }),
+        ("its folder is a link out of the folder", |root| {
+            fs::remove_dir_all(root.join("deep")).unwrap();
+            symlink("/", root.join("deep")).unwrap();
+        }),
+        ("its folder is a link to itself", |root| {
+            fs::remove_dir_all(root.join("deep")).unwrap();
+            symlink("deep", root.join("deep")).unwrap();
+        }),
+    ]
+}
+
+#[test]
+fn what_cannot_be_read_in_a_files_place_keeps_what_the_file_said_and_is_named() {
+    for (what, replace) in replacements() {
+        let mut watched = Watched::new();
+        fs::write(watched.path("route.yaml"), ROUTE).unwrap();
+        fs::create_dir(watched.path("deep")).unwrap();
+        fs::write(watched.path("deep/policy.yaml"), namespace("a")).unwrap();
+        assert_eq!(names(&watched.look()), ["a"]);
+        replace(watched.0.path());
+        let world = watched.look();
+        assert_eq!((names(&world), is_closed(&world)), (vec!["a".to_owned()], false), "{what}");
+        assert_eq!(world.findings.len(), 1, "{what}: {:?}", world.findings);
+        assert!(world.findings[0].file.contains("/deep"), "{what}: {:?}", world.findings);
+        // When it can be read again, it says what it then says.
+        let path = watched.path("deep");
+        clear(&path);
+        fs::create_dir(&path).unwrap();
+        fs::write(watched.path("deep/policy.yaml"), namespace("b")).unwrap();
+        let world = watched.look();
+        assert_eq!((names(&world), world.findings.len()), (vec!["b".to_owned()], 0), "{what}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_from_the_start_closes_every_namespace_with_a_route_until_it_is_gone() {
+    for (what, replace) in replacements() {
+        let mut watched = Watched::new();
+        fs::write(watched.path("route.yaml"), ROUTE).unwrap();
+        fs::create_dir(watched.path("deep")).unwrap();
+        replace(watched.0.path());
+        let world = watched.look();
+        assert!(is_closed(&world) && world.findings.len() == 1, "{what}: {:?}", world.findings);
+        let path = watched.path("deep");
+        clear(&path);
+        assert!(!is_closed(&watched.look()), "{what}");
+    }
+}
+
+#[test]
+fn what_is_gone_from_a_folder_that_can_be_listed_is_deleted() {
+    let deletions: [Change; 5] = [
+        ("the file is removed", |root| fs::remove_file(root.join("deep/policy.yaml")).unwrap()),
+        ("the file is emptied", |root| fs::write(root.join("deep/policy.yaml"), "# nothing\n").unwrap()),
+        ("the file has another name", |root| {
+            fs::rename(root.join("deep/policy.yaml"), root.join("deep/policy.yaml.off")).unwrap();
+        }),
+        ("the folder is removed", |root| fs::remove_dir_all(root.join("deep")).unwrap()),
+        ("the folder is another, empty one", |root| {
+            fs::rename(root.join("deep"), root.join(".old")).unwrap();
+            fs::create_dir(root.join("deep")).unwrap();
+        }),
+    ];
+    for (what, delete) in deletions {
+        let mut watched = Watched::new();
+        fs::write(watched.path("route.yaml"), ROUTE).unwrap();
+        fs::create_dir(watched.path("deep")).unwrap();
+        fs::write(watched.path("deep/policy.yaml"), namespace("a")).unwrap();
+        assert_eq!(names(&watched.look()), ["a"]);
+        delete(watched.0.path());
+        let world = watched.look();
+        assert!(names(&world).is_empty() && world.findings.is_empty() && !is_closed(&world), "{what}");
+    }
+}
+
+#[test]
+fn a_folder_of_too_many_files_loses_none_that_is_known_and_is_closed_for_those_that_are_not() {
+    let mut watched = Watched::new();
+    watched.1.max_files = 3;
+    fs::write(watched.path("route.yaml"), ROUTE).unwrap();
+    for name in ["s", "t"] {
+        fs::write(watched.path(&format!("{name}.yaml")), namespace(name)).unwrap();
+    }
+    let world = watched.look();
+    assert_eq!((names(&world).len(), is_closed(&world)), (2, false));
+    // It comes first in order, so that `t` is not reached any longer.
+    fs::write(watched.path("a.yaml"), namespace("a")).unwrap();
+    symlink("nothing.yaml", watched.path("b.yaml")).unwrap();
+    let world = watched.look();
+    assert_eq!(names(&world), ["a", "s", "t"]);
+    assert!(is_closed(&world));
+    assert!(world.findings.iter().any(|finding| finding.finding.message.contains("more than 3 files")));
+    fs::remove_file(watched.path("b.yaml")).unwrap();
+    fs::remove_file(watched.path("s.yaml")).unwrap();
+    let world = watched.look();
+    assert_eq!((names(&world), is_closed(&world)), (vec!["a".to_owned(), "t".to_owned()], false));
+}

@@ -20,11 +20,11 @@ mod work;
 
 use std::sync::{Arc, Mutex};
 
-use ravelin_snapshot::{Digest, Part, Parts, Snapshot, auth::AuthPolicy, route::Route};
+use ravelin_snapshot::{Digest, ObjectKey, Part, Parts, Snapshot, auth::AuthPolicy, route::Route};
 
 use crate::{
     model::{Model, Shelf},
-    object::{AnyObject, ObjectRef},
+    object::{AnyObject, Object, ObjectRef, Secret},
     verdict::{Finding, Reason, Severity, Verdict},
 };
 use work::{Memo, Work};
@@ -70,6 +70,11 @@ pub fn compile(model: &Model, options: Options, previous: Option<&Compiled>) -> 
     work.run();
     let (memo, snapshot, verdicts, computed) = work.finish();
     Compiled { snapshot, verdicts, computed, memo: Arc::new(Mutex::new(Some(memo))) }
+}
+
+/// Whether a Secret holds a certificate that can be served.
+pub(crate) fn holds_certificate(key: &ObjectKey, secret: Option<&Arc<Object<Secret>>>) -> bool {
+    certificate::compile(key, secret).is_ok()
 }
 
 /// What is wrong with an object by itself: expressions, regular expressions, fields without a meaning. References are no

@@ -5,7 +5,7 @@ mod shelf;
 use ravelin_crds::{
     ApiRouteSpec, AuthPolicySpec, BackendPolicySpec, BackendSpec, PlanSpec, RateLimitPolicySpec, ReferenceGrantSpec,
 };
-use ravelin_snapshot::ObjectKey;
+use ravelin_snapshot::{ObjectKey, certificate::Certificate};
 
 use crate::object::{AnyObject, ConfigMap, EndpointSlice, Kind, Namespace, Object, ObjectRef, Secret, Service};
 pub use shelf::{Shelf, ShelfChange};
@@ -25,6 +25,8 @@ pub struct Model {
     pub config_maps: Shelf<ObjectKey, Object<ConfigMap>>,
     pub namespaces: Shelf<ObjectKey, Object<Namespace>>,
     pub grants: Shelf<ObjectKey, Object<ReferenceGrantSpec>>,
+    /// What Secrets held that are broken or gone by now. No source says it: whoever compiles remembers it.
+    pub kept_certificates: Shelf<ObjectKey, Certificate>,
 }
 
 impl Model {

@@ -1,9 +1,11 @@
 //! The loop between a source and the channel: at once when idle, the latest when busy.
 
-use std::sync::Arc;
+mod kept;
+
+use std::{future::pending, sync::Arc, time::SystemTime};
 
 use ravelin_snapshot::{Revision, channel::Publisher};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
     compile::{Compiled, Options, compile},
@@ -13,6 +15,7 @@ use crate::{
     verdict::{Reason, State, Verdict},
     watch::Observed,
 };
+use kept::Kept;
 
 /// What a source sends: the world at one instant, complete.
 #[derive(Clone, Debug, Default)]
@@ -42,9 +45,18 @@ pub async fn run(
     worlds.mark_changed();
     let mut previous: Option<Arc<Compiled>> = None;
     let mut revision = Revision::default();
-    while worlds.changed().await.is_ok() {
+    let mut kept = Kept::default();
+    loop {
+        let expiry = kept.expiry(SystemTime::now());
+        let expired = async { if let Some(after) = expiry { sleep(after).await } else { pending().await } };
+        tokio::select! {
+            changed = worlds.changed() => if changed.is_err() { return },
+            () = expired => {}
+        }
         let Some(world) = worlds.borrow_and_update().clone() else { continue };
-        let mut compiled = Arc::new(compile(&world.model, options, previous.as_deref()));
+        let served = previous.as_ref().map(|previous| &previous.snapshot);
+        let model = kept.fill(world.model.clone(), served, SystemTime::now());
+        let mut compiled = Arc::new(compile(&model, options, previous.as_deref()));
         previous = Some(Arc::clone(&compiled));
         if world.observed.lacking.is_empty() {
             revision = publisher.publish(compiled.snapshot.clone());

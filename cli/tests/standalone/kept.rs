@@ -1,6 +1,6 @@
-//! A data plane whose controller does not answer.
+//! What is served on: by a data plane whose controller does not answer, and of a certificate that has become broken.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use ravelin_controller::{
     compile::{Options, compile},
@@ -10,7 +10,7 @@ use ravelin_echo::{Echo, client};
 use ravelin_snapshot::{Revision, store::Store};
 use tempfile::TempDir;
 
-use crate::{Gateway, site};
+use crate::{Gateway, folder, gateway::replace, secret::tls, site};
 
 /// What a data plane would have left behind.
 fn keep(state: &Path, text: &str) {
@@ -48,4 +48,33 @@ async fn without_a_controller_the_kept_snapshot_is_served_and_that_is_said() {
     let elsewhere = client::get(gateway.address("probe"), "any", "/snapshot").await.unwrap();
     assert_eq!(elsewhere.status, 404, "the probe shows no more than health and metrics");
     assert_eq!(gateway.stop().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_certificate_whose_file_breaks_or_goes_is_served_on_and_its_route_says_so() {
+    let echo = Echo::on_thread("echo").unwrap();
+    let route = site(echo.address()).replace(
+        "spec:\n  rules",
+        "spec:\n  hostnames: [shop.example]\n  tls: {certificateRefs: [{name: tls}]}\n  rules",
+    );
+    let (good, _) = tls();
+    let folder = folder(&[("tls.yaml", &good), ("route.yaml", &route)]);
+    let file = folder.path().join("tls.yaml");
+    let gateway = Gateway::standalone(folder.path(), &[]).await;
+    let certificates = || async { gateway.page("/snapshot").await.json()["certificates"].clone() };
+    let before = certificates().await;
+    assert!(before.to_string().contains("BEGIN CERTIFICATE"), "{before}");
+    replace(&file, &good.replace("BEGIN CERTIFICATE", "BEGIN NOTHING"));
+    let holds_none = "Secret default/tls holds no certificate";
+    let said = gateway.page_until("/objects", |page| page.text().contains(holds_none)).await.text();
+    assert!(said.contains("is served until that expires") && said.contains("InvalidReference"), "{said}");
+    assert_eq!(certificates().await, before);
+    fs::remove_file(&file).unwrap();
+    gateway.page_until("/objects", |page| page.text().contains("there is no Secret default/tls")).await;
+    assert_eq!(certificates().await, before);
+    let (new, chain) = tls();
+    replace(&file, &new);
+    gateway.page_until("/objects", |page| !page.text().contains("is served until that expires")).await;
+    let line = chain.lines().nth(1).unwrap();
+    gateway.page_until("/snapshot", |page| page.text().contains(line)).await;
 }

@@ -8,17 +8,23 @@ use rcgen::{CertificateParams, KeyPair};
 
 use crate::{Gateway, folder, gateway::replace, site};
 
+/// A Secret for `shop.example`, and its chain.
+pub(crate) fn tls() -> (String, String) {
+    let pair = KeyPair::generate().unwrap();
+    let chain = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap().self_signed(&pair).unwrap().pem();
+    let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: tls}}\ntype: kubernetes.io/tls\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
+        indent(&chain),
+        indent(&pair.serialize_pem())
+    );
+    (secret, chain)
+}
+
 #[tokio::test]
 async fn keys_their_digests_and_private_keys_are_in_no_log_and_on_no_page() {
     let echo = Echo::on_thread("echo").unwrap();
-    let pair = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap().self_signed(&pair).unwrap();
-    let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
-    let tls = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: tls}}\ntype: kubernetes.io/tls\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
-        indent(&certificate.pem()),
-        indent(&pair.serialize_pem())
-    );
+    let (tls, _) = tls();
     let sum = "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8";
     let key = format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: key, labels: {{app: shop}}}}\ntype: ravelin.dev/api-key\n\
@@ -55,8 +61,7 @@ async fn keys_their_digests_and_private_keys_are_in_no_log_and_on_no_page() {
         shown.push((page, answer.text()));
     }
     shown.push(("the log", gateway.stop().await.log.join("\n")));
-    let private = pair.serialize_pem();
-    let private = private.lines().nth(1).unwrap();
+    let private = tls.split_once("PRIVATE KEY-----\n").unwrap().1.lines().next().unwrap().trim();
     let secrets = [sum, "half-a-digest", "wrong-hush-hush", "correct-horse-battery", private, "PRIVATE KEY"];
     for (place, text) in &shown {
         for secret in secrets {

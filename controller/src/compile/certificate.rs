@@ -18,6 +18,34 @@ const TYPE: &str = "kubernetes.io/tls";
 /// A chain and its key, as PEM, at most: each.
 const MAX_PEM: usize = 256 * 1024;
 
+/// A certificate that can be served.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Usable {
+    /// That it is for.
+    pub(super) names: Vec<HostPattern>,
+    /// Its Secret is broken by now, and this is what it last held.
+    pub(super) broken: Option<Refused>,
+}
+
+/// The certificate of a Secret; if it is broken, what it held before, as long as that is kept. Or what to tell those who refer
+/// to it.
+pub(super) fn usable(
+    key: &ObjectKey,
+    secret: Option<&Arc<Object<Secret>>>,
+    kept: Option<&Arc<Certificate>>,
+) -> Result<(Certificate, Usable), Refused> {
+    match (compile(key, secret), kept) {
+        (Ok((certificate, names)), _) => Ok((certificate, Usable { names, broken: None })),
+        (Err(refused), Some(kept)) => {
+            let message = format!("{}; the certificate that it held is served until that expires", refused.message);
+            let leaf = CertificateDer::pem_slice_iter(kept.chain.as_bytes()).next().and_then(Result::ok);
+            let names = leaf.and_then(|leaf| judge(&leaf)).map_or_else(Vec::new, |(_, names)| names);
+            Ok((Certificate::clone(kept), Usable { names, broken: Some(Refused { message, ..refused }) }))
+        }
+        (Err(refused), None) => Err(refused),
+    }
+}
+
 /// A chain with its key and the names that it is for; or what to tell those who refer to it.
 pub(super) fn compile(
     key: &ObjectKey,

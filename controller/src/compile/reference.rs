@@ -8,6 +8,7 @@ use ravelin_snapshot::{
 };
 
 use super::{
+    certificate::Usable,
     graph::Fact,
     notes::{Field, Notes},
     text,
@@ -139,7 +140,18 @@ pub(super) fn certificate(
             Err(Refused::new(Reason::InvalidKind, "kind", message, "Refer to a Secret of type kubernetes.io/tls."))
         }
     };
-    found.map_err(|refused| refused.note(field, notes)).ok().map(|names| (key, names))
+    match found {
+        Ok(Usable { names, broken }) => {
+            if let Some(refused) = broken {
+                refused.note(field, notes);
+            }
+            Some((key, names))
+        }
+        Err(refused) => {
+            refused.note(field, notes);
+            None
+        }
+    }
 }
 
 /// Gateway API's ReferenceGrant: the namespace of what is referred to must allow it.

@@ -10,7 +10,7 @@ use std::{
     hash::Hash,
 };
 
-use ravelin_snapshot::{HostPattern, ObjectKey, Part, Parts, Snapshot, backend::BackendKey};
+use ravelin_snapshot::{ObjectKey, Part, Parts, Snapshot, backend::BackendKey};
 use serde::Serialize;
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
     attach::Family,
     auth::api_key,
     backend::policy::BackendPolicy,
+    certificate,
     graph::{Fact, Graph, Unit},
     index::Indexes,
     reference::Refused,
@@ -50,8 +51,8 @@ type Cell<T> = HashMap<ObjectKey, T, foldhash::fast::RandomState>;
 pub(super) struct Cells {
     /// The backends that routes refer to: in the snapshot, or refused.
     backends: HashMap<BackendKey, Result<(), Refused>, foldhash::fast::RandomState>,
-    /// The names of certificates, or why they are refused.
-    certificates: Cell<Result<Vec<HostPattern>, Refused>>,
+    /// The certificates that routes refer to, or why they are refused.
+    certificates: Cell<Result<certificate::Usable, Refused>>,
     routes: Cell<RouteNotes>,
     api_keys: Cell<api_key::Key>,
     auth: Cell<Policy>,

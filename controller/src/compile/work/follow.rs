@@ -91,6 +91,9 @@ impl Work<'_> {
 
     fn follow_secrets(&mut self, before: &Model) {
         let model = self.model;
+        for change in model.kept_certificates.changes(&before.kept_certificates) {
+            self.fire(&Fact::Secret(change.key.clone()));
+        }
         for change in model.secrets.changes(&before.secrets) {
             self.fire(&Fact::Secret(change.key.clone()));
             let is_key = |secret: &Object<_>| api_key::is_one(secret);

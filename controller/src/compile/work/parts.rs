@@ -1,6 +1,6 @@
 //! What routes use: backends and certificates, compiled when the first one asks for them.
 
-use ravelin_snapshot::{HostPattern, ObjectKey, backend::BackendKey};
+use ravelin_snapshot::{ObjectKey, backend::BackendKey};
 
 use super::{Reads, Work, put};
 use crate::{
@@ -48,24 +48,25 @@ impl Work<'_> {
         }
     }
 
-    /// The names that a certificate is for, if it can be served; it is read when the first route asks for it.
+    /// A certificate, if it can be served; it is read when the first route asks for it.
     pub(in crate::compile) fn certificate(
         &mut self,
         reads: &mut Reads,
         key: &ObjectKey,
-    ) -> Result<Vec<HostPattern>, Refused> {
+    ) -> Result<certificate::Usable, Refused> {
         reads.insert(Fact::Certificate(key.clone()));
         if !self.cells.certificates.contains_key(key) {
             self.computed += 1;
             self.compute_certificate(key);
         }
         // Invariant: what was computed is there.
-        self.cells.certificates.get(key).cloned().unwrap_or(Ok(Vec::new()))
+        self.cells.certificates.get(key).cloned().unwrap_or(Ok(certificate::Usable { names: Vec::new(), broken: None }))
     }
 
     pub(super) fn compute_certificate(&mut self, key: &ObjectKey) {
-        let (part, state) = match certificate::compile(key, self.model.secrets.get(key)) {
-            Ok((certificate, names)) => (Some(certificate), Ok(names)),
+        let (secret, kept) = (self.model.secrets.get(key), self.model.kept_certificates.get(key));
+        let (part, state) = match certificate::usable(key, secret, kept) {
+            Ok((certificate, usable)) => (Some(certificate), Ok(usable)),
             Err(refused) => (None, Err(refused)),
         };
         self.read_by(Unit::Certificate(key.clone()), Reads::from([Fact::Secret(key.clone())]));

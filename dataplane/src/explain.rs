@@ -288,8 +288,7 @@ impl Explanation {
             };
             let policy = guards.table.limit(*slot);
             let shadow = policy.mode == Mode::Shadow;
-            for limit in policy.limits.iter().filter(|limit| limit.phase() == phase) {
-                let preview = limit.preview(&scope, guards.now);
+            for (name, preview) in policy.preview(phase, &scope, guards.now) {
                 let (decision, detail) = match &preview {
                     None => (Decision::DoesNotApply, String::new()),
                     Some(level) => {
@@ -298,7 +297,7 @@ impl Explanation {
                         (if denied { Decision::Deny } else { Decision::Allow }, detail)
                     }
                 };
-                self.limit(policy.key.to_string(), Some(limit.name().to_owned()), shadow, decision, detail);
+                self.limit(policy.key.to_string(), Some(name.to_owned()), shadow, decision, detail);
                 if decision == Decision::Deny && !shadow {
                     self.refuse(Reason::RateLimited);
                 }

@@ -10,7 +10,7 @@ use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Snapshot,
     auth::{AuthPolicy, Mode, Network},
     backend::{self, Address, Algorithm, BackendKey, BackendKind, Connections, Endpoint, Protocol},
-    rate_limit::{Limit, Phase, RateLimitPolicy, TokenBucket},
+    rate_limit::{Count, Limit, Phase, RateLimitPolicy, TokenBucket},
     route,
 };
 use serde_json::json;
@@ -75,8 +75,9 @@ fn shop() -> Table {
         forward: vec![],
     };
     snapshot.auth.insert(key("office"), Part::new(office));
-    let bucket = TokenBucket { requests: 3, per_ms: 60_000, burst: 3 };
-    let limit = Limit { name: "all".into(), key: None, when: None, cost: None, phase: Phase::Main, bucket };
+    let count = Count::TokenBucket(TokenBucket { requests: 3, per_ms: 60_000, burst: 3 });
+    let limit =
+        Limit { name: "all".into(), key: None, when: None, cost: None, phase: Phase::Main, count, parent: None };
     let early = Limit { name: "early".into(), phase: Phase::PreAuthentication, ..limit.clone() };
     snapshot.limits.insert(key("few"), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit] }));
     snapshot.limits.insert(key("first"), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![early] }));
@@ -140,7 +141,7 @@ fn nothing_is_counted_and_nothing_is_taken() {
     }
     let policy = table.auth_policies().next().unwrap();
     assert_eq!((policy.decisions.allow.get(), policy.decisions.deny.get()), (0, 0));
-    assert_eq!(table.limits().next().unwrap().limits[0].refused.get(), 0);
+    assert_eq!(table.limits().next().unwrap().standing().next().unwrap().refused, 0);
 }
 
 #[test]

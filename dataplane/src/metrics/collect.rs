@@ -12,7 +12,7 @@ use super::{
     label::MAX_LABELS,
     process,
 };
-use crate::table::Table;
+use crate::{policy::limit, table::Table};
 
 /// How the data plane stands at the moment of a scrape.
 #[derive(Clone, Debug, Default)]
@@ -68,15 +68,22 @@ fn requests(families: &mut Families, totals: &Totals) {
 }
 
 fn policies(families: &mut Families, table: &Table) {
-    let limits = table.limits().flat_map(|policy| {
-        let mode = mode(policy.mode).to_owned();
-        policy.limits.iter().map(move |limit| {
-            let labels = [policy.key.to_string(), limit.name().to_owned(), mode.clone()];
-            (labels, limit.refused.get())
+    let rows = |value: fn(&limit::Standing<'_>) -> u64| {
+        table.limits().flat_map(move |policy| {
+            let mode = mode(policy.mode).to_owned();
+            policy
+                .standing()
+                .map(move |limit| ([policy.key.to_string(), limit.name.to_owned(), mode.clone()], value(&limit)))
         })
-    });
+    };
+    let names = ["policy", "limit", "mode"];
     let help = "Requests that a limit refused, or would have refused in the mode shadow.";
-    families.counter("ravelin_rate_limited_total", help, bounded(["policy", "limit", "mode"], limits));
+    families.counter("ravelin_rate_limited_total", help, bounded(names, rows(|limit| limit.refused)));
+    let help = "Keys that a limit remembers.";
+    let keys = bounded(names, rows(|limit| limit.keys as u64)).map(|(labels, keys)| (labels, keys as f64));
+    families.gauge("ravelin_rate_limit_keys", help, keys);
+    let help = "Keys that a limit forgot before their time, because there were too many.";
+    families.counter("ravelin_rate_limit_keys_evicted_total", help, bounded(names, rows(|limit| limit.evicted)));
     let decisions = table.auth_policies().flat_map(|policy| {
         let counts = &policy.decisions;
         let each = [

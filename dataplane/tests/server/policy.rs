@@ -5,7 +5,7 @@ use ravelin_echo::client::{Client, Protocol};
 use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Snapshot,
     auth::{AuthPolicy, Mode, Network},
-    rate_limit::{Limit, Phase, RateLimitPolicy, TokenBucket},
+    rate_limit::{Count, Limit, Phase, RateLimitPolicy, TokenBucket},
     route::{Guard, Route},
 };
 
@@ -22,9 +22,16 @@ async fn who_may_not_come_by_his_address_takes_no_token_of_the_limits_before_aut
         rules: vec![],
         forward: vec![],
     };
-    let bucket = TokenBucket { requests: 1, per_ms: 86_400_000, burst: 1 };
-    let limit =
-        Limit { name: "one".into(), key: None, when: None, cost: None, phase: Phase::PreAuthentication, bucket };
+    let count = Count::TokenBucket(TokenBucket { requests: 1, per_ms: 86_400_000, burst: 1 });
+    let limit = Limit {
+        name: "one".into(),
+        key: None,
+        when: None,
+        cost: None,
+        phase: Phase::PreAuthentication,
+        count,
+        parent: None,
+    };
     let (office_key, one_key) = (ObjectKey::new("shop", "office"), ObjectKey::new("shop", "one"));
     snapshot.auth.insert(office_key.clone(), Part::new(office));
     snapshot.limits.insert(one_key.clone(), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit] }));

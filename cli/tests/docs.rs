@@ -7,6 +7,8 @@
 mod gateway;
 #[path = "docs/page.rs"]
 mod page;
+#[path = "docs/paths.rs"]
+mod paths;
 #[path = "docs/quickstart.rs"]
 mod quickstart;
 #[path = "docs/yaml.rs"]

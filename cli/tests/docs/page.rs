@@ -16,7 +16,7 @@ pub(crate) struct Page {
     pub(crate) name: String,
     pub(crate) blocks: Vec<Block>,
     /// Without the blocks.
-    prose: String,
+    pub(crate) prose: String,
 }
 
 pub(crate) struct Block {

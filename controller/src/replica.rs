@@ -9,9 +9,12 @@ mod roster;
 
 pub use report::report;
 pub(crate) use roster::Standing;
-#[cfg(test)]
-pub(crate) use roster::roster_of;
 pub use roster::{Replica, Roster, follow};
+#[cfg(test)]
+pub(crate) use {
+    report::lease_of,
+    roster::{roster_of, roster_seen},
+};
 
 /// On a replica's Lease: what its data plane has acknowledged, as [`Marks`](crate::watch::Marks).
 const SERVING: &str = "ravelin.dev/serving";

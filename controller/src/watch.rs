@@ -3,6 +3,10 @@
 //! Nothing is sent before every watch has completed its first list, so that a restart never serves part of a world.
 //! While the API server is away the last world stays. A change is sent at once when it comes alone, and together with
 //! what came meanwhile when it does not.
+//!
+//! ConfigMaps are not watched, for no field that is implemented refers to one: key sets of issuers and certificates of
+//! authorities, the only ones that may, are `Unsupported`. Who implements one of them follows them here, pruned and by name or label as
+//! Secrets are by type, and the chart asks for the right.
 
 mod asker;
 mod gate;

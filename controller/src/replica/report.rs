@@ -136,6 +136,14 @@ impl Saying {
     }
 }
 
+/// The Lease of a replica whose data plane stands so, after these marks were published with that revision.
+#[cfg(test)]
+pub(crate) fn lease_of(identity: &Identity, published: (Revision, &Marks), delivery: &Delivery) -> Lease {
+    let mut ledger = Ledger::default();
+    ledger.published(published.0, published.1);
+    ledger.saying(delivery).lease(identity)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -175,3 +175,12 @@ pub(crate) fn roster_of<const N: usize>(replicas: [(&str, Marks); N], now: Insta
     }
     roster
 }
+
+/// What these Pods and Leases amount to, seen now.
+#[cfg(test)]
+pub(crate) fn roster_seen(pods: Vec<Pod>, leases: Vec<Lease>) -> Roster {
+    let mut roster = Roster::default();
+    pods.into_iter().for_each(|pod| roster.pods(Event::Apply(pod)));
+    leases.into_iter().for_each(|lease| roster.leases(Event::Apply(lease)));
+    roster
+}

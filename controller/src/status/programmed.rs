@@ -1,4 +1,8 @@
 //! `Programmed`: whether every ready replica serves an object as it is.
+//!
+//! A data plane that refuses what its compiler accepted is a bug, and a replica that is silent for 30 s is a machine that hangs:
+//! neither is brought about in a cluster by a test that means well. `Refused` and `ProgrammedExcept` are tested in
+//! `ledger/tests.rs`, from a data plane's refusal over the replica's Lease to the condition that is written.
 
 use tokio::time::Instant;
 

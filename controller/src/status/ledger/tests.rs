@@ -1,12 +1,16 @@
 use ravelin_crds::AuthPolicySpec;
-use ravelin_snapshot::{ObjectKey, Revision};
+use ravelin_snapshot::{
+    ObjectKey, Revision,
+    channel::{Delivery, Refusal},
+};
+use serde_json::json;
 
 use super::*;
 use crate::{
     compile::Compiled,
     object::{AnyObject, Object},
     publish::World,
-    replica::roster_of,
+    replica::{Identity, lease_of, roster_of, roster_seen},
     verdict::{Reason, State},
 };
 
@@ -88,6 +92,44 @@ fn a_silent_replica_does_not_hold_it_back_for_ever_and_is_named() {
     let said = &step.wanted.programmed;
     assert_eq!((said.truth, said.reason.as_str()), (true, "ProgrammedExcept"));
     assert!(said.message.ends_with("30 s: a."), "{}", said.message);
+}
+
+/// Two ready replicas of which `a` stands so, and `b` serves revision 1.
+fn replicas(a: &Delivery) -> Roster {
+    let names = ["a", "b"];
+    let pod = |name: &str| {
+        let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        serde_json::from_value(json!({"metadata": {"name": name}, "status": ready})).unwrap()
+    };
+    let serves = Delivery { acknowledged: Some(Revision(1)), ..Delivery::default() };
+    let lease = |(name, delivery): (&str, &Delivery)| {
+        let pod = name.to_owned();
+        let identity = Identity { namespace: "system".into(), pod, uid: None, installation: "ravelin".into() };
+        lease_of(&identity, (Revision(1), &self::serves(10)), delivery)
+    };
+    let leases = names.into_iter().zip([a, &serves]).map(lease).collect();
+    roster_seen(names.map(pod).to_vec(), leases)
+}
+
+#[test]
+fn a_replica_whose_data_plane_refuses_is_named_with_its_reason_until_it_takes_a_later_snapshot() {
+    let (now, mut ledger) = (Instant::now(), Ledger::default());
+    ledger.published(published(1, 10, true, Written::default()), now);
+    let refusal = Refusal { part: "route shop/orders".to_owned(), reason: "too large".to_owned() };
+    let refused = Delivery { refused: Some((Revision(1), refusal)), ..Delivery::default() };
+    let step = ledger.next(&replicas(&refused), now).expect("a write: waiting would not help");
+    let condition = step.wanted.conditions(&step.written, jiff::Timestamp::UNIX_EPOCH).pop().unwrap();
+    assert_eq!((condition.type_.as_str(), condition.status.as_str()), ("Programmed", "False"));
+    assert_eq!(condition.reason, "Refused");
+    let why = "These replicas do not take the latest snapshot: a (revision 1: route shop/orders: too large).";
+    assert_eq!(condition.message, why);
+    ledger.done(&step.object, true);
+    ledger.published(published(1, 10, true, echo(&step)), now);
+    assert_eq!(ledger.next(&replicas(&refused), now), None, "it says so already");
+    ledger.look_at_all();
+    let taken = Delivery { acknowledged: Some(Revision(1)), ..Delivery::default() };
+    let step = ledger.next(&replicas(&taken), now).expect("a write");
+    assert_eq!((step.wanted.programmed.truth, step.wanted.programmed.reason.as_str()), (true, "Programmed"));
 }
 
 #[test]

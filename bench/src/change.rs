@@ -1,4 +1,9 @@
-//! One edit among many routes, from the event to the swapped table: model, compile, channel, table.
+//! One edit among many routes, from the event to the swapped table, step by step: model, compile, channel, table, swap.
+//!
+//! The two halves meet over a Unix socket as they do in a pod, on one thread, so that no step hides behind another.
+
+mod relay;
+mod world;
 
 use std::{sync::Arc, time::Instant};
 
@@ -6,93 +11,173 @@ use anyhow::{Context, anyhow};
 use ravelin_controller::{
     compile::{Compiled, Options, compile},
     model::Model,
-    object::{AnyObject, Meta, Object},
 };
-use ravelin_crds::{ApiRouteRule, ApiRouteSpec, BackendEndpoint, BackendRef, BackendSpec, PathMatch, RouteMatch};
 use ravelin_dataplane::table::Table;
-use ravelin_snapshot::{ObjectKey, channel};
+use ravelin_snapshot::channel::{Publisher, Subscriber, unix};
+use tokio::runtime::Runtime;
 
-use crate::{config, report::Report};
+use crate::report::Report;
+use relay::Passed;
+use world::{Edit, Shape};
+
+const COUNTS: [usize; 3] = [1000, 10_000, 100_000];
+const EDITS: usize = 1000;
+/// Each step's name, in the order in which they happen.
+const STEPS: [&str; 6] = ["model", "compile", "received", "built", "swapped", "acknowledged"];
 
 pub(crate) fn measure(report: &mut Report) -> anyhow::Result<()> {
-    // Fewer of those that take longer, and said as they come: who waits sees how far it is.
-    for (count, edits, target) in [(10_000, 1000, "p99 <= 5 ms"), (100_000, 100, "")] {
-        let (first, mut times) = one(count, edits)?;
-        times.sort_unstable_by(f64::total_cmp);
-        let of = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-        eprintln!("bench: {edits} changes among {count} routes: p50 {:.2}, p99 {:.2} ms", of(0.5), of(0.99));
-        report.add(
-            format!("one change among {count} routes, event to swapped"),
-            format!("p50 {:.2}, p99 {:.2} ms", of(0.5), of(0.99)),
-            String::new(),
-            target,
-        );
-        report.add(format!("{count} routes from nothing to a table"), format!("{first:.0} ms"), String::new(), "");
+    for count in COUNTS {
+        for shape in [Shape::Spread, Shape::OneHost] {
+            let mut gateway = Gateway::start(count, shape, None)?;
+            let (compiled, first) = (gateway.compiled, gateway.first);
+            // Said as it comes: who waits sees how far it is.
+            eprintln!("bench: {count} routes, {shape}: compiled in {compiled:.0} ms, swapped after {first:.0} ms");
+            let what = format!("{count} routes, {shape}, from nothing to swapped");
+            report.add(what, format!("{first:.0} ms"), String::new(), "");
+            for edit in Edit::ALL {
+                let times = gateway.edits(edit, EDITS)?;
+                eprintln!("bench:   {EDITS}x {edit}: {}", steps(&times));
+                let target = if count == 10_000 { "p99 <= 1 ms" } else { "" };
+                report.add(format!("{edit} among {count}, {shape}, to swapped"), whole(&times), String::new(), target);
+            }
+        }
     }
+    bytes(report)
+}
+
+/// What travels for one change, and for the first snapshot. Not timed: what counts them is in the way.
+fn bytes(report: &mut Report) -> anyhow::Result<()> {
+    const COUNT: usize = 10_000;
+    let passed = Passed::default();
+    let mut gateway = Gateway::start(COUNT, Shape::Spread, Some(&passed))?;
+    let mut all = format!("first snapshot {} KiB", passed.bytes() >> 10);
+    for edit in Edit::ALL {
+        let before = passed.bytes();
+        gateway.edits(edit, 100)?;
+        all += &format!(", {edit} {} B", (passed.bytes() - before) / 100);
+    }
+    eprintln!("bench: on the channel, {COUNT} routes: {all}");
+    report.add(format!("bytes on the channel, {COUNT} routes"), all, String::new(), "");
     Ok(())
 }
 
-/// Milliseconds: the first table, then each edit.
-fn one(count: usize, edits: usize) -> anyhow::Result<(f64, Vec<f64>)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut model = Model::default();
-    model.set(AnyObject::Backend(object(
-        "backend".to_owned(),
-        BackendSpec {
-            endpoints: vec![BackendEndpoint { address: "127.0.0.1".to_owned(), port: 9, weight: None }],
-            app_protocol: None,
-        },
-    )));
-    for n in 0..count {
-        model.set(route(n, &config::path(n)));
+/// Milliseconds of each step.
+type Times = [f64; STEPS.len()];
+
+/// Both halves.
+struct Gateway {
+    count: usize,
+    shape: Shape,
+    runtime: Runtime,
+    model: Model,
+    publisher: Publisher,
+    subscriber: Subscriber,
+    halves: Halves,
+    /// Milliseconds until the first snapshot was compiled, and until its table was swapped in.
+    compiled: f64,
+    first: f64,
+    _folder: tempfile::TempDir,
+}
+
+#[derive(Default)]
+struct Halves {
+    compiled: Option<Compiled>,
+    table: Arc<Table>,
+}
+
+impl Gateway {
+    fn start(count: usize, shape: Shape, passed: Option<&Passed>) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let folder = tempfile::tempdir()?;
+        let (socket, front) = (folder.path().join("s"), folder.path().join("f"));
+        let guard = runtime.enter();
+        let publisher = unix::listen(&socket)?;
+        let socket = match passed {
+            Some(passed) => passed.relay(&front, socket).map(|()| front)?,
+            None => socket,
+        };
+        let subscriber = unix::connect(socket, None);
+        drop(guard);
+        let mut connected = subscriber.connected();
+        runtime.block_on(connected.wait_for(|connected| *connected))?;
+        let model = world::model(count, shape);
+        let halves = Halves::default();
+        let (compiled, first) = (0.0, 0.0);
+        let mut gateway =
+            Self { count, shape, runtime, model, publisher, subscriber, halves, compiled, first, _folder: folder };
+        let times = gateway.swap(Instant::now())?;
+        (gateway.compiled, gateway.first) = (times[1], times[..=4].iter().sum());
+        Ok(gateway)
     }
-    let start = Instant::now();
-    let (publisher, mut subscriber) = channel::memory();
-    let mut compiled: Option<Compiled> = None;
-    let mut table: Option<Table> = None;
-    let mut swap = |model: &Model| {
-        let next = compile(model, Options::default(), compiled.as_ref());
-        publisher.publish(next.snapshot.clone());
+
+    fn edits(&mut self, edit: Edit, edits: usize) -> anyhow::Result<Vec<Times>> {
+        let mut times = Vec::with_capacity(edits);
+        for number in 0..edits {
+            let object = edit.object(number, self.count, self.shape);
+            let start = Instant::now();
+            match object {
+                Ok(object) => self.model.set(object),
+                Err(gone) => self.model.remove(&gone),
+            }
+            times.push(self.swap(start)?);
+        }
+        Ok(times)
+    }
+
+    /// `start` is when the event came.
+    fn swap(&mut self, start: Instant) -> anyhow::Result<Times> {
+        let Self { runtime, model, publisher, subscriber, halves, .. } = self;
+        let mut laps = Laps { last: start, times: Vec::with_capacity(STEPS.len()) };
+        laps.lap();
+        let next = compile(model, Options::default(), halves.compiled.as_ref());
+        laps.lap();
+        let revision = publisher.publish(next.snapshot.clone());
         let snapshot = runtime.block_on(subscriber.next()).context("the channel has ended")?;
-        let built = Table::build(Arc::clone(&snapshot), table.as_ref()).map_err(|refusal| anyhow!("{refusal}"))?;
-        table = Some(built);
-        subscriber.accept(snapshot.revision);
-        compiled = Some(next);
-        anyhow::Ok(())
-    };
-    swap(&model)?;
-    let first = start.elapsed().as_secs_f64() * 1e3;
-    let edits = (0..edits).map(|edit| {
-        let n = edit * 7919 % count;
-        let start = Instant::now();
-        model.set(route(n, &format!("{}/edit-{edit}", config::path(n))));
-        swap(&model)?;
-        Ok(start.elapsed().as_secs_f64() * 1e3)
+        laps.lap();
+        let built = Table::build(snapshot, Some(&halves.table)).map_err(|refusal| anyhow!("{refusal}"))?;
+        laps.lap();
+        halves.table = Arc::new(built);
+        laps.lap();
+        subscriber.accept(revision);
+        let mut delivery = publisher.delivery();
+        runtime.block_on(delivery.wait_for(|delivery| delivery.acknowledged == Some(revision)))?;
+        // What the compilation before held alone is given back here, as it is where it matters: after the swap.
+        halves.compiled = Some(next);
+        laps.lap();
+        laps.times.try_into().map_err(|_| anyhow!("a step is missing"))
+    }
+}
+
+struct Laps {
+    last: Instant,
+    times: Vec<f64>,
+}
+
+impl Laps {
+    fn lap(&mut self) {
+        let now = Instant::now();
+        self.times.push(now.duration_since(self.last).as_secs_f64() * 1e3);
+        self.last = now;
+    }
+}
+
+fn whole(times: &[Times]) -> String {
+    // Acknowledging is behind the swap.
+    let (p50, p99) = shares(times.iter().map(|times| times[..=4].iter().sum()));
+    format!("p50 {p50:.2}, p99 {p99:.2} ms")
+}
+
+fn steps(times: &[Times]) -> String {
+    let steps = STEPS.iter().enumerate().map(|(step, name)| {
+        let (p50, p99) = shares(times.iter().map(|times| times[step]));
+        format!("{name} {p50:.3}/{p99:.3}")
     });
-    Ok((first, edits.collect::<anyhow::Result<_>>()?))
+    format!("{}; {} (ms, p50/p99)", whole(times), steps.collect::<Vec<_>>().join(", "))
 }
 
-fn object<S>(name: String, spec: S) -> Object<S> {
-    let meta = Meta { key: ObjectKey::new("bench", name), created: Some(0), ..Meta::default() };
-    Object { meta, spec, faults: Vec::new() }
-}
-
-fn route(n: usize, path: &str) -> AnyObject {
-    let path = PathMatch { type_: None, value: Some(path.to_owned()) };
-    let backend = BackendRef {
-        group: None,
-        kind: Some("Backend".to_owned()),
-        name: "backend".to_owned(),
-        namespace: None,
-        port: None,
-        weight: None,
-        filters: Vec::new(),
-    };
-    let rule = ApiRouteRule {
-        matches: vec![RouteMatch { path: Some(path), ..RouteMatch::default() }],
-        backend_refs: vec![backend],
-        ..ApiRouteRule::default()
-    };
-    let spec = ApiRouteSpec { hostnames: vec![config::HOST.to_owned()], rules: vec![rule], ..ApiRouteSpec::default() };
-    AnyObject::ApiRoute(object(format!("r{n}"), spec))
+fn shares(times: impl Iterator<Item = f64>) -> (f64, f64) {
+    let mut times: Vec<f64> = times.collect();
+    times.sort_unstable_by(f64::total_cmp);
+    let of = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    (of(0.5), of(0.99))
 }

@@ -7,10 +7,10 @@ use ravelin_snapshot::{
     channel::{Refusal, Subscriber},
     store::Store,
 };
-use tokio::task::spawn_blocking;
+use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use crate::{
-    server::{Origin, Shared},
+    server::{Origin, Shared, Stage},
     table::Table,
 };
 
@@ -45,7 +45,12 @@ pub async fn restore(shared: &Shared, store: Store) -> Option<Arc<Snapshot>> {
 
 /// Runs until the channel ends. A table is swapped in before the snapshot is acknowledged and kept after, so that what
 /// is acknowledged is served, and what is on disk was served.
-pub async fn run(shared: Arc<Shared>, mut subscriber: Subscriber, store: Option<Store>) {
+pub async fn run(shared: Arc<Shared>, subscriber: Subscriber, store: Option<Store>) {
+    let (served, latest) = watch::channel(None);
+    tokio::join!(follow(&shared, subscriber, served), keep(&shared, latest, store));
+}
+
+async fn follow(shared: &Shared, mut subscriber: Subscriber, served: watch::Sender<Option<Arc<Snapshot>>>) {
     let mut connected = subscriber.connected();
     loop {
         let now = *connected.borrow_and_update();
@@ -61,14 +66,14 @@ pub async fn run(shared: Arc<Shared>, mut subscriber: Subscriber, store: Option<
         shared.note(|progress| progress.behind = Some(Instant::now()));
         match build(&snapshot, Some(shared.table())).await {
             Ok(table) => {
-                serve(&shared, table, Origin::Controller);
+                serve(shared, table, Origin::Controller);
                 subscriber.accept(revision);
                 tracing::info!(revision = revision.0, "serving");
-                keep(store.as_ref(), snapshot).await;
+                served.send_replace(Some(snapshot));
             }
             Err(refusal) => {
                 tracing::error!(revision = revision.0, part = refusal.part, reason = refusal.reason, "refused");
-                note_refusal(&shared, revision, refusal.clone());
+                note_refusal(shared, revision, refusal.clone());
                 subscriber.refuse(revision, refusal);
             }
         }
@@ -104,11 +109,27 @@ fn note_refusal(shared: &Shared, revision: Revision, refusal: Refusal) {
     });
 }
 
-async fn keep(store: Option<&Store>, snapshot: Arc<Snapshot>) {
-    let Some(store) = store.cloned() else { return };
-    match spawn_blocking(move || store.save(&snapshot)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "a restart would serve an older snapshot"),
-        Err(panic) => tracing::error!(error = %panic, "a restart would serve an older snapshot"),
+/// Of the time that keeping takes, as a multiple, for how long nothing is kept afterwards: a snapshot is written whole,
+/// and one change after the other among many routes would do nothing else.
+const REST: u32 = 9;
+
+/// Keeps the latest that is served, without holding up the next one. Before the end there is no rest.
+async fn keep(shared: &Shared, mut latest: watch::Receiver<Option<Arc<Snapshot>>>, store: Option<Store>) {
+    let Some(store) = store else { return };
+    while latest.changed().await.is_ok() {
+        let Some(snapshot) = latest.borrow_and_update().clone() else { continue };
+        let (store, begun) = (store.clone(), Instant::now());
+        match spawn_blocking(move || store.save(&snapshot)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "a restart would serve an older snapshot"),
+            Err(panic) => tracing::error!(error = %panic, "a restart would serve an older snapshot"),
+        }
+        let (mut stages, mut source) = (shared.stages(), latest.clone());
+        tokio::select! {
+            () = sleep(begun.elapsed() * REST) => {}
+            _ = stages.wait_for(|stage| *stage != Stage::Serving) => {}
+            // No more will come.
+            _ = source.wait_for(|_| false) => {}
+        }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Two carriers have one interface: [`memory`] for a single process, [`unix`] for two containers of a pod.
 
+mod checker;
 mod delivery;
 mod frame;
 mod memory;

@@ -19,6 +19,7 @@ pub mod rate_limit;
 pub mod regex;
 pub mod route;
 pub mod secret;
+pub mod shared_map;
 pub mod snapshot;
 pub mod store;
 
@@ -26,6 +27,7 @@ pub use host::HostPattern;
 pub use key::{ObjectKey, PolicyKey};
 pub use part::{Change, Digest, Part, Parts};
 pub use secret::Secret;
+pub use shared_map::{Difference, SharedMap};
 pub use snapshot::{Revision, Snapshot};
 
 /// The version of all forms here, on the wire and on disk. It goes up with every change of a golden file; two versions

@@ -1,6 +1,6 @@
 //! One instant of the whole configuration.
 
-use std::fmt;
+use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,50 +67,50 @@ impl Snapshot {
         Digest::of(&crate::part::encode(&sums))
     }
 
-    /// Finds the first key that leads nowhere. Work in proportion to the whole: [`Snapshot::check_route`] is for one.
+    /// Finds the first key that leads nowhere: work in proportion to the whole.
     pub fn check(&self) -> Result<(), Dangling> {
         self.routes.iter().try_for_each(|(key, route)| self.check_route(key, route))
     }
 
-    /// As [`Snapshot::check`], given that `before` passed it: work in proportion to what changed, unless something that
-    /// a route may name is gone.
-    pub fn check_since(&self, before: &Self) -> Result<(), Dangling> {
-        let gone = self.backends.changes(&before.backends).any(|change| change.after.is_none())
-            || self.auth.changes(&before.auth).any(|change| change.after.is_none())
-            || self.limits.changes(&before.limits).any(|change| change.after.is_none())
-            || self.certificates.changes(&before.certificates).any(|change| change.after.is_none());
-        if gone {
-            return self.check();
-        }
-        let mut routes = self.routes.changes(&before.routes).filter_map(|change| Some((change.key, change.after?)));
-        routes.try_for_each(|(key, route)| self.check_route(key, route))
-    }
-
     /// Of one route that is in the snapshot, or about to be.
     pub fn check_route(&self, key: &ObjectKey, route: &Route) -> Result<(), Dangling> {
-        let dangling =
-            |rule: &str, kind, to: String| Dangling { route: key.clone(), rule: rule.to_owned(), kind, key: to };
-        if let Some(lost) = route.certificates.iter().find(|certificate| self.certificates.get(certificate).is_none()) {
-            return Err(dangling("", "certificate", lost.to_string()));
-        }
-        for rule in &route.rules {
-            if let Guard::Policy(policy) = &rule.auth
-                && self.auth.get(policy).is_none()
-            {
-                return Err(dangling(&rule.name, "AuthPolicy", policy.to_string()));
-            }
-            for limit in &rule.limits {
-                if let Guard::Policy(policy) = limit
-                    && self.limits.get(policy).is_none()
-                {
-                    return Err(dangling(&rule.name, "RateLimitPolicy", policy.to_string()));
-                }
-            }
-            if let Some(lost) = targets(rule).find(|backend| self.backends.get(backend).is_none()) {
-                return Err(dangling(&rule.name, "backend", lost.to_string()));
-            }
-        }
-        Ok(())
+        let lost = names(route).find_map(|(rule, named)| {
+            let (there, kind, to) = match named {
+                Named::Certificate(key) => (self.certificates.get(key).is_some(), "certificate", key as &dyn Display),
+                Named::Auth(key) => (self.auth.get(key).is_some(), "AuthPolicy", key as _),
+                Named::Limits(key) => (self.limits.get(key).is_some(), "RateLimitPolicy", key as _),
+                Named::Backend(key) => (self.backends.get(key).is_some(), "backend", key as _),
+            };
+            (!there).then(|| Dangling { route: key.clone(), rule: rule.to_owned(), kind, key: to.to_string() })
+        });
+        lost.map_or(Ok(()), Err)
+    }
+}
+
+/// A part that a route names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Named<'a> {
+    Certificate(&'a ObjectKey),
+    Auth(&'a PolicyKey),
+    Limits(&'a PolicyKey),
+    Backend(&'a BackendKey),
+}
+
+/// All parts that a route names, each with the rule that names it.
+pub(crate) fn names(route: &Route) -> impl Iterator<Item = (&str, Named<'_>)> {
+    let certificates = route.certificates.iter().map(|key| ("", Named::Certificate(key)));
+    let rules = route.rules.iter().flat_map(|rule| {
+        let auth = policy(&rule.auth).into_iter().map(Named::Auth);
+        let limits = rule.limits.iter().filter_map(policy).map(Named::Limits);
+        auth.chain(limits).chain(targets(rule).map(Named::Backend)).map(|named| (rule.name.as_str(), named))
+    });
+    certificates.chain(rules)
+}
+
+fn policy(guard: &Guard) -> Option<&PolicyKey> {
+    match guard {
+        Guard::Policy(key) => Some(key),
+        Guard::Open | Guard::Closed(_) => None,
     }
 }
 

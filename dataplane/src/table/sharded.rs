@@ -9,16 +9,21 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-/// Entries of a shard, on average, at most: what a change of one entry copies.
-const SHARD: usize = 64;
+/// Entries of a shard, on average, at most: what a change of one entry copies, beside a chunk.
+const SHARD: usize = 32;
+/// Shards of a chunk.
+const CHUNK: usize = 64;
 
 type Shard<K, V> = HashMap<K, V, RandomState>;
+/// [`CHUNK`] of them, or all if there are fewer.
+type Chunk<K, V> = [Arc<Shard<K, V>>];
 
-/// A copy shares all shards; a change copies one. Keys come from configuration, look-ups from clients.
+/// A copy shares all of it; a change copies one shard and one chunk. Keys come from configuration, look-ups from clients.
 #[derive(Debug)]
 pub(super) struct Sharded<K, V> {
-    /// A power of two of them.
-    shards: Arc<[Arc<Shard<K, V>>]>,
+    chunks: Arc<[Arc<Chunk<K, V>>]>,
+    /// How many shards there are: a power of two.
+    shards: usize,
     len: usize,
     state: RandomState,
 }
@@ -28,11 +33,12 @@ impl<K: Clone + Eq + Hash, V: Clone> Sharded<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.shards[self.shard_of(key)].get(key)
+        let shard = self.shard_of(key);
+        self.chunks[shard / CHUNK][shard % CHUNK].get(key)
     }
 
     pub(super) fn insert(&mut self, key: K, value: V) {
-        if self.len >= SHARD * self.shards.len() {
+        if self.len >= SHARD * self.shards {
             self.grow();
         }
         let shard = self.shard_of(&key);
@@ -57,11 +63,11 @@ impl<K: Clone + Eq + Hash, V: Clone> Sharded<K, V> {
 
     /// In no promised order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards.iter().flat_map(|shard| shard.iter())
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).flat_map(|shard| shard.iter())
     }
 
     fn shard_of<Q: ?Sized + Hash>(&self, key: &Q) -> usize {
-        match self.shards.len() {
+        match self.shards {
             1 => 0,
             // The high bits: the maps below use the low ones. Truncation is what is wanted.
             count => (self.state.hash_one(key) >> 40) as usize & (count - 1),
@@ -69,30 +75,37 @@ impl<K: Clone + Eq + Hash, V: Clone> Sharded<K, V> {
     }
 
     fn shard_mut(&mut self, shard: usize) -> &mut Shard<K, V> {
-        Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[shard])
+        let chunk = Arc::make_mut(&mut Arc::make_mut(&mut self.chunks)[shard / CHUNK]);
+        Arc::make_mut(&mut chunk[shard % CHUNK])
     }
 
     fn grow(&mut self) {
-        let empty = Arc::new(Shard::with_hasher(self.state.clone()));
-        let shards = std::iter::repeat_n(empty, self.shards.len() * 2).collect();
-        let old = std::mem::replace(&mut self.shards, shards);
-        for (key, value) in old.iter().flat_map(|shard| shard.iter()) {
-            let shard = self.shard_of(key);
-            self.shard_mut(shard).insert(key.clone(), value.clone());
+        let mut larger = Self::empty(self.shards * 2, self.state.clone());
+        for (key, value) in self.iter() {
+            let shard = larger.shard_of(key);
+            larger.shard_mut(shard).insert(key.clone(), value.clone());
         }
+        *self = Self { len: self.len, ..larger };
+    }
+}
+
+impl<K, V> Sharded<K, V> {
+    fn empty(shards: usize, state: RandomState) -> Self {
+        let shard = Arc::new(Shard::with_hasher(state.clone()));
+        let chunk: Arc<Chunk<K, V>> = std::iter::repeat_n(shard, shards.min(CHUNK)).collect();
+        Self { chunks: std::iter::repeat_n(chunk, shards.div_ceil(CHUNK)).collect(), shards, len: 0, state }
     }
 }
 
 impl<K, V> Default for Sharded<K, V> {
     fn default() -> Self {
-        let state = RandomState::default();
-        Self { shards: Arc::new([Arc::new(Shard::with_hasher(state.clone()))]), len: 0, state }
+        Self::empty(1, RandomState::default())
     }
 }
 
 impl<K, V> Clone for Sharded<K, V> {
     fn clone(&self) -> Self {
-        Self { shards: Arc::clone(&self.shards), len: self.len, state: self.state.clone() }
+        Self { chunks: Arc::clone(&self.chunks), shards: self.shards, len: self.len, state: self.state.clone() }
     }
 }
 

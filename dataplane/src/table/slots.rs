@@ -17,14 +17,14 @@ type Chunk<V> = [Option<Arc<V>>; CHUNK];
 #[derive(Debug)]
 pub struct Slots<K, V> {
     numbers: Sharded<K, Slot>,
-    chunks: Vec<Arc<Chunk<V>>>,
-    free: Vec<Slot>,
+    chunks: Arc<[Arc<Chunk<V>>]>,
+    free: Arc<Vec<Slot>>,
 }
 
 impl<K: Clone + Eq + Hash, V> Slots<K, V> {
     pub fn set(&mut self, key: &K, value: Arc<V>) {
         let slot = self.slot(key).unwrap_or_else(|| {
-            let slot = self.free.pop().unwrap_or_else(|| self.add_chunk());
+            let slot = Arc::make_mut(&mut self.free).pop().unwrap_or_else(|| self.add_chunk());
             self.numbers.insert(key.clone(), slot);
             slot
         });
@@ -34,7 +34,7 @@ impl<K: Clone + Eq + Hash, V> Slots<K, V> {
     pub fn remove(&mut self, key: &K) {
         if let Some(slot) = self.numbers.remove(key) {
             *self.place(slot) = None;
-            self.free.push(slot);
+            Arc::make_mut(&mut self.free).push(slot);
         }
     }
 
@@ -58,15 +58,16 @@ impl<K: Clone + Eq + Hash, V> Slots<K, V> {
 
     fn place(&mut self, slot: Slot) -> &mut Option<Arc<V>> {
         let (chunk, at) = split(slot);
-        &mut Arc::make_mut(&mut self.chunks[chunk])[at]
+        &mut Arc::make_mut(&mut Arc::make_mut(&mut self.chunks)[chunk])[at]
     }
 
     /// Returns the first of the new places; the others are free.
     fn add_chunk(&mut self) -> Slot {
         // Invariant: the channel carries at most 2^20 parts.
         let first = u32::try_from(self.chunks.len() * CHUNK).expect("fewer than 2^32 parts (invariant)");
-        self.chunks.push(Arc::new([const { None }; CHUNK]));
-        self.free.extend((1..CHUNK as u32).rev().map(|more| Slot(first + more)));
+        let chunk = Arc::new([const { None }; CHUNK]);
+        self.chunks = self.chunks.iter().cloned().chain([chunk]).collect();
+        Arc::make_mut(&mut self.free).extend((1..CHUNK as u32).rev().map(|more| Slot(first + more)));
         Slot(first)
     }
 }
@@ -77,13 +78,14 @@ fn split(slot: Slot) -> (usize, usize) {
 
 impl<K, V> Default for Slots<K, V> {
     fn default() -> Self {
-        Self { numbers: Sharded::default(), chunks: Vec::new(), free: Vec::new() }
+        Self { numbers: Sharded::default(), chunks: Arc::default(), free: Arc::default() }
     }
 }
 
 impl<K, V> Clone for Slots<K, V> {
     fn clone(&self) -> Self {
-        Self { numbers: self.numbers.clone(), chunks: self.chunks.clone(), free: self.free.clone() }
+        let Self { numbers, chunks, free } = self;
+        Self { numbers: numbers.clone(), chunks: Arc::clone(chunks), free: Arc::clone(free) }
     }
 }
 

@@ -1,15 +1,17 @@
 //! From objects that changed to what is marked to be computed again; the indexes follow on the way.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
+use ravelin_crds::ApiRouteSpec;
 use ravelin_snapshot::{HostPattern, ObjectKey};
 
 use super::Work;
 use crate::{
     compile::{
+        attach::Seniority,
         auth::api_key,
         graph::{Fact, Unit},
-        index::seniority,
+        index::{Index, seniority},
         route,
     },
     model::{Model, Shelf, ShelfChange},
@@ -70,22 +72,28 @@ impl Work<'_> {
     fn follow_routes(&mut self, before: &Model) {
         let model = self.model;
         for change in model.routes.changes(&before.routes) {
-            let mut hosts: BTreeSet<HostPattern> = BTreeSet::new();
-            if let Some(old) = change.before {
-                for host in route::host::claims(old) {
-                    self.index.claims.remove(&host, &seniority(&old.meta));
-                    hosts.insert(host);
-                }
+            let claims = |object: Option<&Arc<Object<ApiRouteSpec>>>| -> BTreeSet<(HostPattern, Seniority)> {
+                let object = object.into_iter();
+                object.flat_map(|is| route::host::claims(is).map(|host| (host, seniority(&is.meta)))).collect()
+            };
+            let (old, new) = (claims(change.before), claims(change.after));
+            for (host, was) in old.difference(&new) {
+                self.reclaim(host, |claims| claims.remove(host, was));
             }
-            if let Some(new) = change.after {
-                for host in route::host::claims(new) {
-                    self.index.claims.insert(host.clone(), seniority(&new.meta));
-                    hosts.insert(host);
-                }
+            for (host, is) in new.difference(&old) {
+                self.reclaim(host, |claims| claims.insert(host.clone(), is.clone()));
             }
-            hosts.into_iter().for_each(|host| self.fire(&Fact::Claim(host)));
             self.dirty.insert(Unit::Route(change.key.clone()));
             self.fire(&Fact::Rules(change.key.clone()));
+        }
+    }
+
+    /// Nobody asks for more than the most senior claim: one behind it changes nothing for anybody else.
+    fn reclaim(&mut self, host: &HostPattern, change: impl FnOnce(&mut Index<HostPattern, Seniority>)) {
+        let before = self.index.claims.get(host).next().cloned();
+        change(&mut self.index.claims);
+        if self.index.claims.get(host).next() != before.as_ref() {
+            self.fire(&Fact::Claim(host.clone()));
         }
     }
 

@@ -14,14 +14,14 @@ use crate::{Revision, Snapshot};
 
 use super::{
     Refusal,
+    checker::Checker,
     delivery::{Desk, Greeting, Name, Session},
 };
 
 /// Receives snapshots. There is one to a channel; dropping it disconnects.
 pub struct Subscriber {
     offers: watch::Receiver<Option<Arc<Snapshot>>>,
-    /// The last one that passed [`Snapshot::check`]: the next needs to be checked only where it differs.
-    checked: Option<Arc<Snapshot>>,
+    checker: Checker,
     holdings: Arc<Mutex<Holdings>>,
     connected: watch::Receiver<bool>,
     link: Link,
@@ -87,8 +87,7 @@ impl Subscriber {
         connected: watch::Receiver<bool>,
         link: Link,
     ) -> Self {
-        let checked = lock(&holdings).serving.clone();
-        Self { offers, checked, holdings, connected, link }
+        Self { offers, checker: Checker::default(), holdings, connected, link }
     }
 
     /// The latest snapshot, once it is another than the last one that was returned. `None`: there will be no more.
@@ -102,15 +101,8 @@ impl Subscriber {
                 continue;
             }
             lock(&self.holdings).hand_out(&snapshot);
-            let found = match &self.checked {
-                Some(before) => snapshot.check_since(before),
-                None => snapshot.check(),
-            };
-            match found {
-                Ok(()) => {
-                    self.checked = Some(Arc::clone(&snapshot));
-                    return Some(snapshot);
-                }
+            match self.checker.check(&snapshot) {
+                Ok(()) => return Some(snapshot),
                 Err(dangling) => {
                     let refusal = Refusal { part: format!("route {}", dangling.route), reason: dangling.to_string() };
                     self.refuse(snapshot.revision, refusal);

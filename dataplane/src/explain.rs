@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::{
     expression::Scope,
     filter::Redirected,
-    policy::limit::Phase,
+    policy::limit::{Phase, Preview},
     reject::{Reason, Reject},
     request::{Caller, RequestView},
     table::{
@@ -288,15 +288,20 @@ impl Explanation {
             };
             let policy = guards.table.limit(*slot);
             let shadow = policy.mode == Mode::Shadow;
-            for (name, preview) in policy.preview(phase, &scope, guards.now) {
-                let (decision, detail) = match &preview {
-                    None => (Decision::DoesNotApply, String::new()),
-                    Some(level) => {
-                        let denied = level.cost > level.remaining;
-                        let detail = format!("key `{}`: {} left, {} needed", level.key, level.remaining, level.cost);
-                        (if denied { Decision::Deny } else { Decision::Allow }, detail)
+            let told = match policy.preview(phase, &scope, guards.now) {
+                Ok(told) => told,
+                Err(reason) => {
+                    let detail = "the caller's plan cannot be enforced".to_owned();
+                    self.limit(policy.key.to_string(), None, shadow, Decision::Closed, detail);
+                    if !shadow {
+                        self.refuse(reason);
                     }
-                };
+                    continue;
+                }
+            };
+            for (name, preview) in told {
+                let (decision, detail) =
+                    preview.as_ref().map_or((Decision::DoesNotApply, String::new()), |preview| foresee(preview));
                 self.limit(policy.key.to_string(), Some(name.to_owned()), shadow, decision, detail);
                 if decision == Decision::Deny && !shadow {
                     self.refuse(Reason::RateLimited);
@@ -375,6 +380,20 @@ fn name(table: &Table, to: Destination) -> (String, usize) {
             (backend.key.to_string(), Arc::clone(backend).said.endpoints.len())
         }
         Destination::Reject(reason) => (format!("none: {} {}", reason.status().as_u16(), reason.as_str()), 0),
+    }
+}
+
+fn foresee(preview: &Preview) -> (Decision, String) {
+    let Preview { key, cost, remaining, patience, banned } = preview;
+    let key = key.replace('\u{1f}', " / ");
+    if let Some(left) = banned {
+        return (Decision::Deny, format!("key `{key}`: banned for {} s more", left.as_secs() + 1));
+    }
+    let detail = format!("key `{key}`: {remaining} left, {cost} needed");
+    match (cost > remaining, patience.is_zero()) {
+        (false, _) => (Decision::Allow, detail),
+        (true, true) => (Decision::Deny, detail),
+        (true, false) => (Decision::Allow, format!("{detail}: waits up to {} ms", patience.as_millis())),
     }
 }
 

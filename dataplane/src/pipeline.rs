@@ -105,17 +105,28 @@ impl<'a> Exchange<'a> {
         let anonymous = Caller::default();
         let scope = Scope { request: &view, caller: &anonymous, route: &rule.name, now: clock };
         let welcome = network(table, rule, &view)?; // who may not come takes nobody's tokens
-        let early = early_limits(&welcome, table, rule, &scope, now)?; // cheap, before credentials cost anything
+        let mut early = early_limits(&welcome, table, rule, &scope, now)?; // cheap, before credentials cost anything
+        if early.waits() {
+            early = early.wait().await?;
+        }
         let admitted = match authorise(&welcome, table, rule, &view, clock) {
             Ok(admitted) => admitted,
             Err(reject) => return Ok(self.refuse(&reject, early, &request)),
         };
         self.record.borrow_mut().caller(&admitted.caller.id);
         let scope = Scope { caller: &admitted.caller, ..scope };
-        let permit = match limits(table, rule, Phase::Main, &scope, now) {
-            Ok(permit) => permit.and(early), // may name the caller
+        let mut permit = match limits(table, rule, Phase::Main, &scope, now) {
+            Ok(permit) => permit, // may name the caller
             Err(reject) => return Ok(self.refuse(&reject, early, &request)),
         };
+        if permit.waits() {
+            permit = match permit.wait().await {
+                Ok(permit) => permit,
+                Err(reject) => return Ok(self.refuse(&reject, early, &request)),
+            };
+        }
+        permit = permit.and(early);
+        self.record.borrow_mut().hold(permit.seats()); // to the end of the answer
         let caller = headers::CallerHeaders::of(table, rule, &admitted, &view, clock);
         let grpc = headers::is_grpc(request.headers());
         let acted = match &rule.action {

@@ -21,6 +21,7 @@ use crate::{
     access_log::{End, Feed, Line, Log},
     body::{AnswerBody, BodyError},
     metrics::{Counted, Metrics, Share, Verb},
+    policy::limit::Seats,
     reject::Reason,
     request::Target,
     table::Rule,
@@ -82,6 +83,8 @@ pub struct Record {
     /// Bytes of bodies.
     received: Option<Rc<Cell<u64>>>,
     sent: u64,
+    /// Of limits on requests at once.
+    seats: Seats,
 }
 
 impl Record {
@@ -94,12 +97,29 @@ impl Record {
             line
         });
         let counted = Counted::new(Verb::of(request.method()));
-        Self { recorder: Rc::clone(recorder), line, begun: now, counted, received: None, sent: 0 }
+        Self {
+            recorder: Rc::clone(recorder),
+            line,
+            begun: now,
+            counted,
+            received: None,
+            sent: 0,
+            seats: Seats::default(),
+        }
     }
 
     /// For whoever reads the request's body: what it adds there is the `bytesIn`.
     pub fn received(&mut self) -> Rc<Cell<u64>> {
         Rc::clone(self.received.get_or_insert_default())
+    }
+
+    /// To be held until the answer has ended.
+    pub fn hold(&mut self, seats: Seats) {
+        self.seats = seats;
+    }
+
+    pub fn seats(&self) -> Seats {
+        self.seats.clone()
     }
 
     /// A request whose head cannot be read has the peer as its client, and no more.

@@ -1,5 +1,6 @@
 //! Every answer that the gateway makes itself.
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -178,6 +179,11 @@ impl Reject {
             }
             if let Some(seconds) = detail.retry_after {
                 headers.insert(header::RETRY_AFTER, seconds.into());
+                if to.grpc
+                    && let Ok(details) = HeaderValue::from_str(&retry_info(self.reason, seconds))
+                {
+                    headers.insert("grpc-status-details-bin", details);
+                }
             }
         }
         response
@@ -209,6 +215,29 @@ impl Reject {
         headers.insert("grpc-message", HeaderValue::from_static(self.reason.title()));
         response
     }
+}
+
+/// A `google.rpc.Status` with a `google.rpc.RetryInfo`, as gRPC carries it: protobuf in base64 without padding.
+fn retry_info(reason: Reason, seconds: u64) -> String {
+    const TYPE: &str = "type.googleapis.com/google.rpc.RetryInfo";
+    // Protobuf: each field is its number and wire type in a byte (`<< 3`; 0 a varint, 2 bytes), then its value.
+    let bytes = |number: u8, value: &[u8]| [&[number << 3 | 2], &*varint(value.len() as u64), value].concat();
+    let duration = [&[1 << 3], &*varint(seconds)].concat();
+    let retry_info = bytes(1, &duration);
+    let any = [bytes(1, TYPE.as_bytes()), bytes(2, &retry_info)].concat();
+    let code = vec![1 << 3, reason.grpc_status()];
+    let status = [code, bytes(2, reason.title().as_bytes()), bytes(3, &any)].concat();
+    STANDARD_NO_PAD.encode(status)
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value > 0x7f {
+        bytes.push(value as u8 | 0x80); // the low seven bits, and that there are more
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
 }
 
 #[derive(Serialize)]
@@ -255,5 +284,20 @@ mod tests {
         let answer = Reject::from(Reason::NoRoute).render(Refused { request_id: "r-1", grpc: true });
         assert_eq!((answer.status(), answer.body().len()), (StatusCode::OK, 0));
         assert_eq!(answer.headers()["grpc-status"], "12");
+        assert!(!answer.headers().contains_key("grpc-status-details-bin"));
+    }
+
+    #[test]
+    fn a_grpc_client_is_told_when_to_come_again() {
+        let detail = Detail { retry_after: Some(300), ..Detail::default() };
+        let reject = Reject { reason: Reason::RateLimited, detail: Some(Box::new(detail)) };
+        let answer = reject.render(Refused { request_id: "r-1", grpc: true });
+        assert_eq!(answer.headers()["grpc-status"], "8");
+        assert_eq!(answer.headers()["retry-after"], "300");
+        let status = STANDARD_NO_PAD.decode(&answer.headers()["grpc-status-details-bin"]).unwrap();
+        // Written out by hand from status.proto, any.proto, error_details.proto and duration.proto.
+        let expected = b"\x08\x08\x12\x11Too many requests\x1a\x31\
+            \x0a\x28type.googleapis.com/google.rpc.RetryInfo\x12\x05\x0a\x03\x08\xac\x02";
+        assert_eq!(status, expected);
     }
 }

@@ -19,9 +19,9 @@ pub(super) enum Unit {
     /// An API key, from its Secret.
     ApiKey(ObjectKey),
     AuthPolicy(ObjectKey),
+    Plan(ObjectKey),
     RateLimitPolicy(ObjectKey),
     BackendPolicy(ObjectKey),
-    Plan(ObjectKey),
     /// What is said about a Backend object, used or not.
     BackendObject(ObjectKey),
     /// A backend that routes use.
@@ -52,6 +52,8 @@ pub(super) enum Fact {
     Secret(ObjectKey),
     /// The API keys of a namespace.
     ApiKeys(String),
+    /// The Plans of a namespace.
+    Plans(String),
     /// Whether a backend can be used.
     Backend(BackendKey),
     /// Whether a certificate can be used, and for which names.

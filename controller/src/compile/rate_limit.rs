@@ -1,11 +1,14 @@
 //! A RateLimitPolicy becomes what the data plane counts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ravelin_crds::{Limit, LimitAlgorithm, LimitPhase, Rate, RateLimitPolicySpec, RateLimitScope};
+use ravelin_crds::{
+    Ban, Duration, Limit, LimitAlgorithm, LimitPhase, PlanSelection, PlanSpec, Rate, RateLimitPolicySpec,
+    RateLimitScope,
+};
 use ravelin_snapshot::{
     expression::Expression,
-    rate_limit::{self, Count, Phase, RateLimitPolicy, SlidingWindow, TokenBucket},
+    rate_limit::{self, Count, Phase, Plan, Plans, RateLimitPolicy, SlidingWindow, TokenBucket},
 };
 
 use super::{
@@ -20,8 +23,21 @@ const MAX_LIMITS: usize = 64;
 /// Requests of one rate, at most.
 const MAX_REQUESTS: u32 = 1_000_000_000;
 
-/// The policy; of no use if anything is noted that breaks it.
-pub(super) fn compile(object: &Object<RateLimitPolicySpec>, notes: &mut Notes) -> RateLimitPolicy {
+/// A policy, of no use if anything is noted that breaks it.
+pub(super) struct Compiled {
+    pub(super) policy: RateLimitPolicy,
+    /// Limits that a request meets, at most.
+    pub(super) limits: usize,
+    /// What it refers to is there; if not, the policy cannot be enforced.
+    pub(super) resolved: bool,
+}
+
+/// `plans` are those of the policy's namespace.
+pub(super) fn compile(
+    object: &Object<RateLimitPolicySpec>,
+    plans_here: impl FnOnce() -> BTreeMap<String, Plan>,
+    notes: &mut Notes,
+) -> Compiled {
     let RateLimitPolicySpec { target_refs: _, mode, scope, on_store_failure, limits, priority, plans } = &object.spec;
     match scope.unwrap_or_default() {
         RateLimitScope::Replica => {}
@@ -37,8 +53,53 @@ pub(super) fn compile(object: &Object<RateLimitPolicySpec>, notes: &mut Notes) -
     }
     let compiled = list(limits, field, notes);
     notes.unsupported(Field::SPEC.member("priority"), priority.as_ref());
-    notes.unsupported(Field::SPEC.member("plans"), plans.as_ref());
-    RateLimitPolicy { mode: self::mode(*mode), limits: compiled }
+    let namespace = &object.meta.key.namespace;
+    let selection = plans.as_ref().map(|said| self::plans(said, plans_here(), namespace, notes));
+    let (plans, resolved) = selection.unwrap_or((None, true));
+    let of_plans = plans.iter().flat_map(|plans| plans.plans.values()).map(|plan| match plan {
+        Plan::Limits(limits) => limits.len(),
+        Plan::Broken => 0,
+    });
+    let limits = compiled.len() + of_plans.max().unwrap_or(0);
+    Compiled { policy: RateLimitPolicy { mode: self::mode(*mode), limits: compiled, plans }, limits, resolved }
+}
+
+/// The limits of a Plan; of no use if anything is noted that breaks it.
+pub(super) fn compile_plan(object: &Object<PlanSpec>, notes: &mut Notes) -> Vec<rate_limit::Limit> {
+    let PlanSpec { display_name: _, limits } = &object.spec;
+    let field = Field::SPEC.member("limits");
+    for (index, limit) in limits.iter().enumerate() {
+        if limit.phase == Some(LimitPhase::PreAuthentication) {
+            let message = "whose plan it is, is not known before authentication";
+            notes.invalid(field.item(index).member("phase"), message, "Leave it out.");
+        }
+    }
+    list(limits, field, notes)
+}
+
+/// Whether the default is there says the second.
+fn plans(
+    said: &PlanSelection,
+    here: BTreeMap<String, Plan>,
+    namespace: &str,
+    notes: &mut Notes,
+) -> (Option<Plans>, bool) {
+    let PlanSelection { select, default, key } = said;
+    let field = Field::SPEC.member("plans");
+    let select = text::expression(select, Type::String, field.member("select"), notes);
+    let key = key.as_ref().and_then(|key| text::expression(key, Type::String, field.member("key"), notes));
+    let resolved = default.as_ref().is_none_or(|name| here.contains_key(name));
+    if let Some(name) = default.as_ref().filter(|_| !resolved) {
+        let message = format!("there is no Plan {} in {namespace}", text::shown(name));
+        notes.error(field.member("default"), Reason::ReferenceNotFound, message, "Create it, or name another.");
+    }
+    for (name, _) in here.iter().filter(|(_, plan)| **plan == Plan::Broken) {
+        let message = format!(
+            "the Plan {namespace}/{name} cannot be enforced, and whoever has it is refused (503 `policy_invalid`)"
+        );
+        notes.warning(field, Reason::Suspicious, message, "See what the plan's own status says.");
+    }
+    (select.map(|select| Plans { select, default: default.clone(), key, plans: here }), resolved)
 }
 
 /// The limits of a policy or of a plan.
@@ -49,14 +110,14 @@ fn list(said: &[Limit], field: Field<'_>, notes: &mut Notes) -> Vec<rate_limit::
     for (index, one) in said.iter().enumerate() {
         let field = field.item(index);
         entry_name(&one.name, &mut names, field, notes);
-        let parent = parent(said, index, field.member("parent"), notes);
+        let parent = parent(said, index, field.member("parent"), notes).cloned();
         compiled.extend(limit(one, parent, field, notes));
     }
     compiled
 }
 
-/// Where the parent of a limit is in the list. A limit that is its own ancestor, or has none of the name, breaks the policy.
-fn parent(said: &[Limit], own: usize, field: Field<'_>, notes: &mut Notes) -> Option<usize> {
+/// The parent of a limit. A limit that is its own ancestor, or has none of the name, breaks the policy.
+fn parent<'a>(said: &'a [Limit], own: usize, field: Field<'_>, notes: &mut Notes) -> Option<&'a String> {
     let place = |name: &str| said.iter().position(|limit| limit.name == name);
     let name = said[own].parent.as_ref()?;
     let Some(parent) = place(name) else {
@@ -81,10 +142,10 @@ fn parent(said: &[Limit], own: usize, field: Field<'_>, notes: &mut Notes) -> Op
         let message = format!("`{name}` is counted in another phase");
         notes.invalid(field, message, "Give both the same phase.");
     }
-    Some(parent)
+    Some(name)
 }
 
-fn limit(said: &Limit, parent: Option<usize>, field: Field<'_>, notes: &mut Notes) -> Option<rate_limit::Limit> {
+fn limit(said: &Limit, parent: Option<String>, field: Field<'_>, notes: &mut Notes) -> Option<rate_limit::Limit> {
     let Limit {
         name,
         algorithm,
@@ -102,15 +163,15 @@ fn limit(said: &Limit, parent: Option<usize>, field: Field<'_>, notes: &mut Note
         approximate,
     } = said;
     notes.unsupported(field.member("quota"), quota.as_ref());
-    notes.unsupported(field.member("concurrency"), concurrency.as_ref());
     notes.unsupported(field.member("adaptive"), adaptive.as_ref());
-    notes.unsupported(field.member("maxDelay"), max_delay.as_ref());
-    notes.unsupported(field.member("ban"), ban.as_ref());
     notes.unsupported(field.member("approximate"), approximate.as_ref());
     let others = [quota.is_some(), concurrency.is_some(), adaptive.is_some()].into_iter().filter(|set| *set).count();
     if usize::from(rate.is_some()) + others != 1 {
         let remedy = "Set exactly one of rate, quota, concurrency and adaptive.";
         notes.invalid(field, "a limit counts one thing", remedy);
+    }
+    if max_delay.is_some() && rate.is_none() && concurrency.is_none() {
+        notes.invalid(field.member("maxDelay"), "only for a rate or for concurrency one can wait", "Leave it out.");
     }
     if algorithm.is_some() && rate.is_none() {
         notes.invalid(field.member("algorithm"), "only a rate has an algorithm", "Leave it out.");
@@ -125,26 +186,53 @@ fn limit(said: &Limit, parent: Option<usize>, field: Field<'_>, notes: &mut Note
         LimitPhase::Main => Phase::Main,
         LimitPhase::PreAuthentication => Phase::PreAuthentication,
     };
-    let names_caller = |said: &Option<Expression>| said.as_ref().is_some_and(|said| said.source.contains("caller."));
+    let names_caller = |said: &Option<Expression>| said.as_ref().is_some_and(|said| said.node.reads_caller());
     if phase == Phase::PreAuthentication && [&key, &when, &cost].into_iter().any(names_caller) {
         let message = "the caller is not known before authentication: to this limit, all are anonymous";
         notes.warning(field.member("phase"), Reason::Suspicious, message, "Use the phase Main.");
     }
-    let count = count(rate.as_ref()?, algorithm.unwrap_or_default(), field.member("rate"), notes);
-    Some(rate_limit::Limit { name: name.clone(), key, when, cost, phase, count, parent })
+    let count = match (rate, concurrency) {
+        (Some(rate), _) => self::rate(rate, algorithm.unwrap_or_default(), field.member("rate"), notes),
+        (None, Some(max)) => {
+            in_range(*max, field.member("concurrency"), notes);
+            Count::Concurrency(*max)
+        }
+        (None, None) => return None,
+    };
+    let max_delay_ms = max_delay.map(millis).filter(|delay| *delay > 0);
+    let ban = ban.as_ref().map(|ban| self::ban(ban, field.member("ban"), notes));
+    Some(rate_limit::Limit { name: name.clone(), key, when, cost, phase, count, parent, max_delay_ms, ban })
 }
 
-fn count(said: &Rate, algorithm: LimitAlgorithm, field: Field<'_>, notes: &mut Notes) -> Count {
-    let Rate { requests, per, burst } = said;
-    for (member, count) in [("requests", *requests), ("burst", said.burst())] {
-        if !(1..=MAX_REQUESTS).contains(&count) {
-            notes.invalid(field.member(member), format!("{count} is out of range"), "Use 1 to 1000000000.");
+fn ban(said: &Ban, field: Field<'_>, notes: &mut Notes) -> rate_limit::Ban {
+    let Ban { after, within, duration } = said;
+    in_range(*after, field.member("after"), notes);
+    for (member, time) in [("within", within), ("for", duration)] {
+        if time.is_zero() {
+            notes.invalid(field.member(member), "a ban needs a time", "Write it as 1s, 1m or 1h.");
         }
     }
+    rate_limit::Ban { after: *after, within_ms: millis(*within), for_ms: millis(*duration) }
+}
+
+fn in_range(count: u32, field: Field<'_>, notes: &mut Notes) {
+    if !(1..=MAX_REQUESTS).contains(&count) {
+        notes.invalid(field, format!("{count} is out of range"), "Use 1 to 1000000000.");
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.get().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn rate(said: &Rate, algorithm: LimitAlgorithm, field: Field<'_>, notes: &mut Notes) -> Count {
+    let Rate { requests, per, burst } = said;
+    in_range(*requests, field.member("requests"), notes);
+    in_range(said.burst(), field.member("burst"), notes);
     if per.is_zero() {
         notes.invalid(field.member("per"), "a rate needs a time", "Write it as 1s, 1m or 1h.");
     }
-    let per_ms = u64::try_from(per.get().as_millis()).unwrap_or(u64::MAX);
+    let per_ms = millis(*per);
     match algorithm {
         LimitAlgorithm::TokenBucket => {
             Count::TokenBucket(TokenBucket { requests: *requests, per_ms, burst: said.burst() })

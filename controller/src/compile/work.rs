@@ -6,11 +6,11 @@ mod policies;
 mod routes;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
 };
 
-use ravelin_snapshot::{ObjectKey, Part, Parts, Snapshot, backend::BackendKey};
+use ravelin_snapshot::{ObjectKey, Part, Parts, Snapshot, backend::BackendKey, rate_limit::Plan};
 use serde::Serialize;
 
 use super::{
@@ -57,6 +57,8 @@ pub(super) struct Cells {
     api_keys: Cell<api_key::Key>,
     auth: Cell<Policy>,
     limits: Cell<Policy>,
+    /// Plans by namespace and name.
+    plans: BTreeMap<ObjectKey, Plan>,
     backend_policies: Cell<BackendPolicy>,
 }
 

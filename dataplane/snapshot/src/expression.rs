@@ -122,6 +122,33 @@ pub enum Attribute {
     Now,
 }
 
+impl Attribute {
+    fn is_of_caller(self) -> bool {
+        match self {
+            Self::CallerId
+            | Self::CallerMethod
+            | Self::CallerIssuer
+            | Self::CallerScopes
+            | Self::CallerGroups
+            | Self::CallerClaims
+            | Self::CallerPlan => true,
+            Self::RequestMethod
+            | Self::RequestPath
+            | Self::RequestQuery
+            | Self::RequestHeaders
+            | Self::RequestHost
+            | Self::RequestScheme
+            | Self::RequestId
+            | Self::SourceAddress
+            | Self::SourcePort
+            | Self::RouteNamespace
+            | Self::RouteName
+            | Self::RouteRule
+            | Self::Now => false,
+        }
+    }
+}
+
 /// CEL's standard functions and operators, without overloads for types the environment cannot produce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -201,6 +228,16 @@ impl Node {
         let mut deepest = 0;
         self.children(&mut |child| deepest = deepest.max(child.depth()));
         deepest + 1
+    }
+
+    /// Whether its value depends on who the caller is.
+    pub fn reads_caller(&self) -> bool {
+        if let Self::Attribute(attribute) = self {
+            return attribute.is_of_caller();
+        }
+        let mut reads = false;
+        self.children(&mut |child| reads |= child.reads_caller());
+        reads
     }
 
     /// Hands every node directly below this one to `visit`.

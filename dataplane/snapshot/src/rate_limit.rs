@@ -1,5 +1,7 @@
 //! How much: a RateLimitPolicy, compiled.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{auth::Mode, expression::Expression};
@@ -10,6 +12,33 @@ pub struct RateLimitPolicy {
     pub mode: Mode,
     /// All must admit, or nothing is taken.
     pub limits: Vec<Limit>,
+    /// And those of the caller's plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plans: Option<Plans>,
+}
+
+/// The plans of a namespace, and which of them is whose.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plans {
+    /// A string: the name of a plan. An error, or a plan that is not there, is the default.
+    pub select: Expression,
+    /// Absent: who has no plan has no limits of one. It is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// A string: each value has counts of its own; absent: one for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Expression>,
+    pub plans: BTreeMap<String, Plan>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Plan {
+    /// All of the phase `Main`.
+    Limits(Vec<Limit>),
+    /// It cannot be enforced: who has it is refused.
+    Broken,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,9 +57,23 @@ pub struct Limit {
     pub phase: Phase,
     /// What is counted.
     pub count: Count,
-    /// Where among the limits of the list its parent is: who takes from this one takes from that one too. There is no cycle.
+    /// Another limit of the list: who takes from this one takes from that one too. There is no cycle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<usize>,
+    pub parent: Option<String>,
+    /// How long a request may wait for its turn; absent: it is refused at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_delay_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ban: Option<Ban>,
+}
+
+/// A key that was refused `after` times within `within_ms` is refused altogether for `for_ms`. None is 0.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ban {
+    pub after: u32,
+    pub within_ms: u64,
+    pub for_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,6 +90,8 @@ pub enum Phase {
 pub enum Count {
     TokenBucket(TokenBucket),
     SlidingWindow(SlidingWindow),
+    /// So many at once; not 0.
+    Concurrency(u32),
 }
 
 /// `burst` at once, refilled evenly: `requests` every `per_ms`. None is 0.

@@ -76,11 +76,24 @@ fn shop() -> Table {
     };
     snapshot.auth.insert(key("office"), Part::new(office));
     let count = Count::TokenBucket(TokenBucket { requests: 3, per_ms: 60_000, burst: 3 });
-    let limit =
-        Limit { name: "all".into(), key: None, when: None, cost: None, phase: Phase::Main, count, parent: None };
+    let limit = Limit {
+        name: "all".into(),
+        key: None,
+        when: None,
+        cost: None,
+        phase: Phase::Main,
+        count,
+        parent: None,
+        max_delay_ms: None,
+        ban: None,
+    };
     let early = Limit { name: "early".into(), phase: Phase::PreAuthentication, ..limit.clone() };
-    snapshot.limits.insert(key("few"), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit] }));
-    snapshot.limits.insert(key("first"), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![early] }));
+    snapshot
+        .limits
+        .insert(key("few"), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit], plans: None }));
+    snapshot
+        .limits
+        .insert(key("first"), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![early], plans: None }));
     let redirect = route::Action::Redirect(route::Redirect {
         scheme: Some("https".into()),
         hostname: None,

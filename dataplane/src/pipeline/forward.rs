@@ -87,6 +87,7 @@ async fn call(
         Destination::Reject(reason) => return Err(Failure { reason, request: Some(Box::new(request)) }),
     };
     let (backend, called) = (exchange.table.backend(slot), Cell::new(None));
+    let seats = exchange.record.borrow().seats();
     let call = upstream::Call {
         backend,
         algorithm: forward.algorithm,
@@ -94,7 +95,7 @@ async fn call(
         deadline: rule.timeouts.request.map(|limit| exchange.now + limit),
         attempt_timeout: rule.timeouts.backend_request,
         stream_idle: rule.timeouts.stream_idle,
-        tunnel: &|tunnel| exchange.worker.spawn(tunnel),
+        tunnel: &|tunnel| exchange.worker.spawn(seats.held_by(tunnel)),
         called: Some(&called),
     };
     let begun = Instant::now();

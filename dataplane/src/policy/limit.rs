@@ -3,13 +3,21 @@
 //! A limit is a rule and what is remembered of its keys ([`count`]); [`admit`] asks all limits of a request.
 
 mod admit;
+mod ban;
 mod bucket;
 mod count;
+mod gate;
 mod keys;
 mod permit;
+mod plan;
 mod window;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use ravelin_snapshot::rate_limit::Phase;
 use ravelin_snapshot::{PolicyKey, auth::Mode, expression::Expression, rate_limit};
@@ -17,18 +25,21 @@ use ravelin_snapshot::{PolicyKey, auth::Mode, expression::Expression, rate_limit
 use crate::{
     expression::{Program, Scope},
     metrics::Counter,
-    reject::Reject,
+    reject::{Reason, Reject},
 };
-use admit::{Attempt, Limits, Wanted};
+use admit::{Attempt, Limits, Refusal, Wanted};
+use ban::Bans;
 use count::Count;
 use keys::Key;
-pub use permit::Permit;
+pub use permit::{Permit, Seats};
+use plan::{Planned, Plans};
 
 /// A RateLimitPolicy and what it has counted. Shared by all workers.
 pub struct RateLimitPolicy {
     pub key: PolicyKey,
     pub mode: Mode,
     limits: Limits,
+    plans: Option<Plans>,
 }
 
 /// What a limit says of a request before anything is taken.
@@ -39,6 +50,10 @@ pub struct Preview {
     pub cost: u64,
     /// Requests that pass now.
     pub remaining: u64,
+    /// How long it may wait for its turn.
+    pub patience: Duration,
+    /// It is refused for so long, whatever passes.
+    pub banned: Option<Duration>,
 }
 
 /// What a limit has done, for metrics.
@@ -57,63 +72,136 @@ pub struct Standing<'a> {
 struct Limit {
     said: rate_limit::Limit,
     key: Option<Program>,
+    /// The key depends on who the caller is.
+    key_of_caller: bool,
     when: Option<Program>,
     cost: Option<Program>,
+    /// Where in its list its parent is.
+    parent: Option<usize>,
     count: Count,
+    bans: Option<Arc<Bans>>,
     refused: Arc<Counter>,
 }
 
 impl RateLimitPolicy {
-    /// Limits whose configuration equals `before`'s keep what they counted; counts of refusals go on by name. The error is
-    /// for a refusal of the snapshot.
+    /// Limits whose configuration equals `before`'s keep what they counted, and those of plans what was counted by their
+    /// name; counts of refusals go on by name. The error is for a refusal of the snapshot.
     pub fn compile(key: &PolicyKey, said: &rate_limit::RateLimitPolicy, before: Option<&Self>) -> Result<Self, String> {
         let limits = said.limits.iter().map(|said| {
             let old = before.and_then(|before| before.limits.all.iter().find(|old| old.said.name == said.name));
-            Limit::compile(said, old).map_err(|why| format!("limit {}: {why}", said.name))
+            Limit::compile(said, old, old.filter(|old| old.said == *said).map(|same| same.count.clone()))
         });
-        Ok(Self { key: key.clone(), mode: said.mode, limits: Limits::new(limits.collect::<Result<_, _>>()?) })
+        let limits = Limits::new(limits.collect::<Result<_, _>>()?);
+        let old = before.and_then(|before| before.plans.as_ref());
+        let plans = said.plans.as_ref().map(|said| Plans::compile(said, old)).transpose()?;
+        Ok(Self { key: key.clone(), mode: said.mode, limits, plans })
     }
 
-    /// For `explain`: takes nothing. Without a preview the limit is not for this request.
-    pub fn preview(&self, phase: Phase, scope: &Scope<'_>, now: Instant) -> Vec<(&str, Option<Preview>)> {
-        let wanted = self.limits.wanted(phase, scope);
-        let limits = self.limits.all.iter().enumerate().filter(|(_, limit)| limit.said.phase == phase);
+    /// For `explain`: takes nothing. Without a preview the limit is not for this request; the error is a plan that cannot be
+    /// enforced.
+    pub fn preview(
+        &self,
+        phase: Phase,
+        scope: &Scope<'_>,
+        now: Instant,
+    ) -> Result<Vec<(&str, Option<Preview>)>, Reason> {
+        let mut told = self.limits.preview(phase, scope, None, now);
+        match self.planned(phase, scope, false) {
+            Planned::Nothing => {}
+            Planned::Limits(limits, of) => told.extend(limits.preview(phase, scope, Some(&of), now)),
+            Planned::Broken => return Err(Reason::PolicyInvalid),
+        }
+        Ok(told)
+    }
+
+    /// By the names of limits.
+    pub fn standing(&self) -> impl Iterator<Item = Standing<'_>> {
+        let all = self.limits.all.iter().chain(self.plans.iter().flat_map(Plans::limits));
+        let mut standing = BTreeMap::new();
+        for limit in all {
+            let (keys, evicted) = limit.count.keys();
+            let name = limit.said.name.as_str();
+            // Limits of one name in several plans are one here, as their counts are.
+            standing.entry(name).or_insert(Standing { name, refused: limit.refused.get(), keys, evicted });
+        }
+        standing.into_values()
+    }
+
+    /// Requests whose plan was not there; `None`: the policy has no plans.
+    pub fn unknown_plans(&self) -> Option<u64> {
+        self.plans.as_ref().map(|plans| plans.unknown.get())
+    }
+
+    /// The caller, and so his plan, is known in the phase `Main`.
+    fn planned(&self, phase: Phase, scope: &Scope<'_>, count: bool) -> Planned<'_> {
+        match &self.plans {
+            Some(plans) if phase == Phase::Main => plans.of(scope, count),
+            Some(_) | None => Planned::Nothing,
+        }
+    }
+
+    /// Takes from its limits and from those of the caller's plan.
+    fn take<'t>(&'t self, attempt: &mut Attempt<'t>, phase: Phase, scope: &Scope<'_>) -> Result<(), Denied<'t>> {
+        attempt.take(&self.limits, phase, scope, None).map_err(Denied::Limit)?;
+        match self.planned(phase, scope, true) {
+            Planned::Nothing => Ok(()),
+            Planned::Limits(limits, of) => attempt.take(limits, phase, scope, Some(&of)).map_err(Denied::Limit),
+            Planned::Broken => Err(Denied::BrokenPlan),
+        }
+    }
+}
+
+/// Why a policy does not admit a request.
+enum Denied<'t> {
+    Limit(Refusal<'t>),
+    BrokenPlan,
+}
+
+impl Limits {
+    fn preview(&self, phase: Phase, scope: &Scope<'_>, of: Option<&str>, now: Instant) -> Vec<(&str, Option<Preview>)> {
+        let wanted = self.wanted(phase, scope, of);
+        let limits = self.all.iter().enumerate().filter(|(_, limit)| limit.said.phase == phase);
         let preview = limits.map(|(place, limit)| {
             let preview = wanted.iter().find(|wanted| wanted.place == place).map(|Wanted { key, cost, .. }| Preview {
-                key: limit.key_text(scope).into_owned(),
+                key: limit.key_text(scope, of).into_owned(),
                 cost: *cost,
                 remaining: limit.count.level(*key, now).remaining,
+                patience: limit.patience(),
+                banned: limit.bans.as_ref().and_then(|bans| bans.left(*key, now)),
             });
             (limit.said.name.as_str(), preview)
         });
         preview.collect()
     }
-
-    pub fn standing(&self) -> impl Iterator<Item = Standing<'_>> {
-        self.limits.all.iter().map(|limit| {
-            let (keys, evicted) = limit.count.keys();
-            Standing { name: &limit.said.name, refused: limit.refused.get(), keys, evicted }
-        })
-    }
 }
 
 impl Limit {
-    fn compile(said: &rate_limit::Limit, before: Option<&Self>) -> Result<Self, String> {
+    /// `count`: what goes on; without it, nothing has been counted yet.
+    fn compile(said: &rate_limit::Limit, before: Option<&Self>, count: Option<Count>) -> Result<Self, String> {
+        let blame = |why: String| format!("limit {}: {why}", said.name);
         let program = |said: &Option<Expression>| {
-            said.as_ref().map(Program::compile).transpose().map_err(|error| error.to_string())
+            said.as_ref().map(Program::compile).transpose().map_err(|error| blame(error.to_string()))
         };
-        let count = match before.filter(|old| old.said == *said) {
-            Some(same) => same.count.clone(),
-            None => Count::new(&said.count, Instant::now())?,
-        };
+        let now = Instant::now();
+        let goes_on = count.is_some();
+        let known_bans = before.filter(|old| goes_on && old.said.ban == said.ban).and_then(|old| old.bans.clone());
+        let bans = known_bans.or_else(|| said.ban.as_ref().map(|ban| Arc::new(Bans::new(ban, now))));
         Ok(Self {
             key: program(&said.key)?,
+            key_of_caller: said.key.as_ref().is_some_and(|key| key.node.reads_caller()),
             when: program(&said.when)?,
             cost: program(&said.cost)?,
-            count,
+            parent: None, // until it is in its list
+            count: count.map_or_else(|| Count::new(&said.count, now).map_err(blame), Ok)?,
+            bans,
             refused: before.map(|old| Arc::clone(&old.refused)).unwrap_or_default(),
             said: said.clone(),
         })
+    }
+
+    /// A limit of a plan goes on from what a relative, a limit of the same name, has counted.
+    fn of_plan(said: &rate_limit::Limit, relative: Option<&Self>) -> Result<Self, String> {
+        Self::compile(said, relative, relative.and_then(|relative| relative.count.go_on(&said.count)))
     }
 
     // What errors mean, API.md says.
@@ -122,18 +210,37 @@ impl Limit {
         self.when.as_ref().is_none_or(|when| when.eval_bool(scope).unwrap_or(false))
     }
 
-    fn key_text<'s>(&'s self, scope: &Scope<'s>) -> std::borrow::Cow<'s, str> {
-        self.key.as_ref().and_then(|key| key.eval_string(scope).ok()).unwrap_or_default()
+    /// The key, or a key below `of`.
+    fn key_text<'s>(&'s self, scope: &Scope<'s>, of: Option<&'s str>) -> Cow<'s, str> {
+        let own = self.key.as_ref().map(|key| key.eval_string(scope).unwrap_or_default());
+        match (of, own) {
+            (None, own) => own.unwrap_or_default(),
+            (Some(of), None) => Cow::Borrowed(of),
+            // A control character, so that no two pairs of texts are one text.
+            (Some(of), Some(own)) => Cow::Owned(format!("{of}\u{1f}{own}")),
+        }
     }
 
-    fn key(&self, scope: &Scope<'_>) -> Key {
-        self.count.key(&self.key_text(scope))
+    fn key(&self, scope: &Scope<'_>, of: Option<&str>) -> Key {
+        self.count.key(&self.key_text(scope, of))
     }
 
     /// `None`: the limit does not say.
     fn cost(&self, scope: &Scope<'_>) -> Option<u64> {
         let cost = self.cost.as_ref()?.eval_int(scope).unwrap_or(1);
         Some(u64::try_from(cost).unwrap_or(0))
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.said.max_delay_ms.unwrap_or(0))
+    }
+
+    /// It refuses the key, which may be once too often.
+    fn refuses(&self, key: Key, now: Instant) {
+        self.refused.add(1);
+        if let Some(bans) = &self.bans {
+            bans.note(key, now);
+        }
     }
 }
 
@@ -145,23 +252,23 @@ pub fn admit<'t>(
     now: Instant,
 ) -> Result<Permit<'t>, Reject> {
     let mut attempt = Attempt::new(now);
+    let mut shadows = Vec::new();
     for policy in policies {
         match policy.mode {
-            Mode::Enforce => {
-                attempt.take(policy, phase, scope).map_err(|(limit, refused)| permit::refuse(limit, refused))?;
-            }
+            Mode::Enforce => policy.take(&mut attempt, phase, scope).map_err(|denied| match denied {
+                Denied::Limit(refusal) => permit::refuse(refusal),
+                Denied::BrokenPlan => Reason::PolicyInvalid.into(),
+            })?,
             Mode::Shadow => {
                 let mut own = Attempt::new(now);
-                if own.take(policy, phase, scope).is_ok() {
-                    own.keep();
+                if policy.take(&mut own, phase, scope).is_ok() {
+                    shadows.extend(own.keep());
                 }
             }
         }
     }
-    let mut permit = Permit::default();
-    for held in attempt.keep() {
-        permit.note(held.limit, held.taken.level);
-    }
+    let mut permit = Permit::new(attempt);
+    permit.hold(shadows);
     Ok(permit)
 }
 

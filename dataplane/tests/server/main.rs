@@ -7,6 +7,7 @@ mod drain;
 mod gateway;
 mod head;
 mod http2;
+mod limit;
 mod policy;
 mod proxy;
 mod smuggling;

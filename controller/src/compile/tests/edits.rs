@@ -148,8 +148,23 @@ fn rate_limit_policy() -> impl Strategy<Value = AnyObject> {
         ],
         2,
     );
-    let spec = (route_targets(), limits).prop_map(|(targets, limits)| json!({"targetRefs": targets, "limits": limits}));
+    let plans = any_of(vec![
+        json!(null),
+        json!({"select": "caller.plan", "key": "caller.id"}),
+        json!({"select": "caller.plan", "default": "one"}),
+    ]);
+    let spec = (route_targets(), limits, plans)
+        .prop_map(|(targets, limits, plans)| json!({"targetRefs": targets, "limits": limits, "plans": plans}));
     object_of(spec, vec!["spec.targetRefs", "spec.limits[0]"]).prop_map(AnyObject::RateLimitPolicy)
+}
+
+fn plan() -> impl Strategy<Value = AnyObject> {
+    let limits = any_of(vec![
+        json!([{"name": "a", "rate": {"requests": 10, "per": "1m"}}]),
+        json!([{"name": "a", "rate": {"requests": 0, "per": "1m"}}]),
+        json!([{"name": "a", "concurrency": 3}, {"name": "b", "rate": {"requests": 1, "per": "1s"}, "parent": "a"}]),
+    ]);
+    object_of(limits.prop_map(|limits| json!({"limits": limits})), vec!["spec.limits[0]"]).prop_map(AnyObject::Plan)
 }
 
 fn backend_policy() -> impl Strategy<Value = AnyObject> {
@@ -242,6 +257,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         4 => api_route(),
         2 => auth_policy(),
         2 => rate_limit_policy(),
+        1 => plan(),
         1 => backend_policy(),
         2 => backend_object(),
         2 => service(),

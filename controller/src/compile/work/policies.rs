@@ -1,9 +1,9 @@
 //! Policies and what they are made of: read first, judged when everything else is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ravelin_crds::PolicyTargetRef;
-use ravelin_snapshot::{ObjectKey, backend::BackendKind};
+use ravelin_snapshot::{ObjectKey, backend::BackendKind, rate_limit::Plan};
 
 use super::{Reads, Work, put};
 use crate::{
@@ -90,12 +90,16 @@ impl Work<'_> {
     }
 
     pub(super) fn compute_limits(&mut self, key: &ObjectKey) {
+        let mut reads = Reads::new();
         let compiled = self.model.rate_limit_policies.get(key).map(|object| {
             let (mut notes, targets) = begin(&object.faults, &object.spec.target_refs, &key.namespace);
-            let policy = rate_limit::compile(object, &mut notes);
-            let limits = policy.limits.len();
-            (policy, Policy::new(&object.meta, false, targets, notes, limits))
+            let rate_limit::Compiled { policy, limits, resolved } =
+                rate_limit::compile(object, || self.plans(&mut reads, &key.namespace), &mut notes);
+            let mut place = Policy::new(&object.meta, false, targets, notes, limits);
+            place.attached.sound &= resolved;
+            (policy, place)
         });
+        self.read_by(Unit::RateLimitPolicy(key.clone()), reads);
         let (part, policy) = compiled.unzip();
         let part = part.filter(|_| policy.as_ref().is_some_and(|policy| policy.attached.sound));
         put(&mut self.snapshot.limits, key, part);
@@ -180,12 +184,26 @@ impl Work<'_> {
     }
 
     pub(super) fn compute_plan(&mut self, key: &ObjectKey) {
-        let verdict = self.model.plans.get(key).map(|object| {
+        let compiled = self.model.plans.get(key).map(|object| {
             let mut notes = Notes::of_faults(&object.faults);
-            notes.unsupported(Field::SPEC.member("limits"), Some(&object.spec.limits));
-            notes.verdict(object.meta.generation)
+            let limits = rate_limit::compile_plan(object, &mut notes);
+            let plan = if notes.breaks() == 0 { Plan::Limits(limits) } else { Plan::Broken };
+            (plan, notes.verdict(object.meta.generation))
         });
+        let (plan, verdict) = compiled.unzip();
+        match plan {
+            Some(plan) => drop(self.cells.plans.insert(key.clone(), plan)),
+            None => drop(self.cells.plans.remove(key)),
+        }
         self.judge(Kind::Plan, key, verdict);
+        self.fire(&Fact::Plans(key.namespace.clone()));
+    }
+
+    fn plans(&self, reads: &mut Reads, namespace: &str) -> BTreeMap<String, Plan> {
+        reads.insert(Fact::Plans(namespace.to_owned()));
+        let first = ObjectKey::new(namespace, "");
+        let here = self.cells.plans.range(first..).take_while(|(key, _)| key.namespace == namespace);
+        here.map(|(key, plan)| (key.name.clone(), plan.clone())).collect()
     }
 
     pub(super) fn compute_backend_policy(&mut self, key: &ObjectKey) {

@@ -142,7 +142,8 @@ mod tests {
             }
             Edit::Certificate(name, false) => drop(certificates.remove(&key(name))),
             Edit::Limits(name, true) => {
-                limits.insert(key(name), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: Vec::new() }));
+                let policy = RateLimitPolicy { mode: Mode::Enforce, limits: Vec::new(), plans: None };
+                limits.insert(key(name), Part::new(policy));
             }
             Edit::Limits(name, false) => drop(limits.remove(&key(name))),
         }

@@ -1,23 +1,27 @@
 //! All or nothing: what a request takes from its limits, and gives back when one of them refuses.
 
 use std::{
-    cmp,
+    cmp, mem,
     time::{Duration, Instant},
 };
 
+use ravelin_snapshot::rate_limit::Phase;
+
 use super::{
-    Limit, RateLimitPolicy,
-    count::{Refused, Taken},
+    Limit,
+    count::{Level, Refused, Taken, Turn},
+    gate::Seat,
     keys::Key,
 };
 use crate::expression::Scope;
-use ravelin_snapshot::rate_limit::Phase;
 
 /// The limits of a policy, or of a plan.
 pub(super) struct Limits {
     pub(super) all: Vec<Limit>,
     /// Whether some have parents.
     family: bool,
+    /// Whether some ban.
+    bans: bool,
 }
 
 /// What a request wants of a limit.
@@ -34,29 +38,37 @@ pub(super) struct Attempt<'t> {
     held: Vec<Held<'t>>,
 }
 
-pub(super) struct Held<'t> {
-    pub(super) limit: &'t Limit,
-    pub(super) cost: u64,
-    pub(super) taken: Taken,
+struct Held<'t> {
+    limit: &'t Limit,
+    cost: u64,
+    taken: Taken,
 }
 
+/// A limit that refuses, and what it says.
+pub(super) type Refusal<'t> = (&'t Limit, Refused);
+
 impl Limits {
-    pub(super) fn new(all: Vec<Limit>) -> Self {
-        let family = all.iter().any(|limit| limit.said.parent.is_some());
-        Self { all, family }
+    pub(super) fn new(mut all: Vec<Limit>) -> Self {
+        for own in 0..all.len() {
+            let named = |parent: &String| all.iter().position(|limit| limit.said.name == *parent);
+            all[own].parent = all[own].said.parent.as_ref().and_then(named);
+        }
+        let family = all.iter().any(|limit| limit.parent.is_some());
+        let bans = all.iter().any(|limit| limit.bans.is_some());
+        Self { all, family, bans }
     }
 
-    /// Those that are for this request, and their ancestors, each once.
-    pub(super) fn wanted(&self, phase: Phase, scope: &Scope<'_>) -> Vec<Wanted> {
+    /// Those that are for this request, and their ancestors, each once. Keys are below `of`.
+    pub(super) fn wanted(&self, phase: Phase, scope: &Scope<'_>, of: Option<&str>) -> Vec<Wanted> {
         let mut wanted: Vec<Wanted> = Vec::new();
         for (place, limit) in self.all.iter().enumerate().filter(|(_, limit)| limit.said.phase == phase) {
             if limit.is_for(scope) {
-                wanted.push(Wanted { place, key: limit.key(scope), cost: limit.cost(scope).unwrap_or(1) });
+                wanted.push(Wanted { place, key: limit.key(scope, of), cost: limit.cost(scope).unwrap_or(1) });
             }
         }
         if self.family {
             for at in 0..wanted.len() {
-                self.ancestors(at, &mut wanted, scope);
+                self.ancestors(at, &mut wanted, scope, of);
             }
         }
         wanted
@@ -64,15 +76,12 @@ impl Limits {
 
     /// What a child takes, it takes from its parent too; several children of one request take as the largest of them does. A
     /// parent with a cost of its own goes by that.
-    fn ancestors(&self, at: usize, wanted: &mut Vec<Wanted>, scope: &Scope<'_>) {
+    fn ancestors(&self, at: usize, wanted: &mut Vec<Wanted>, scope: &Scope<'_>, of: Option<&str>) {
         let Wanted { mut place, mut cost, .. } = wanted[at];
         // A bound on steps, should there be a cycle in spite of the compiler.
         for _ in 0..self.all.len() {
-            let Some((parent, limit)) =
-                self.all[place].said.parent.and_then(|parent| Some((parent, self.all.get(parent)?)))
-            else {
-                return;
-            };
+            let parent = self.all[place].parent.and_then(|parent| Some((parent, self.all.get(parent)?)));
+            let Some((parent, limit)) = parent else { return };
             match wanted.iter_mut().find(|known| known.place == parent) {
                 Some(known) if limit.cost.is_none() => {
                     known.cost = cmp::max(known.cost, cost);
@@ -81,11 +90,38 @@ impl Limits {
                 Some(known) => cost = known.cost,
                 None => {
                     cost = limit.cost(scope).unwrap_or(cost);
-                    wanted.push(Wanted { place: parent, key: limit.key(scope), cost });
+                    wanted.push(Wanted { place: parent, key: limit.key(scope, of), cost });
                 }
             }
             place = parent;
         }
+    }
+
+    /// Whether a limit has banned the request's key, of those that can tell in this phase: before authentication all whose
+    /// keys do not depend on the caller, whatever their phase, for a ban is to be cheap.
+    pub(super) fn ban(
+        &self,
+        phase: Phase,
+        scope: &Scope<'_>,
+        of: Option<&str>,
+        now: Instant,
+    ) -> Result<(), Refusal<'_>> {
+        if !self.bans {
+            return Ok(());
+        }
+        for limit in &self.all {
+            let Some(bans) = &limit.bans else { continue };
+            let early = limit.said.phase == Phase::PreAuthentication || (of.is_none() && !limit.key_of_caller);
+            if early != (phase == Phase::PreAuthentication) {
+                continue;
+            }
+            let key = limit.key(scope, of);
+            if let Some(left) = bans.left(key, now) {
+                limit.refused.add(1);
+                return Err((limit, Refused { level: limit.count.level(key, now), retry_in: Some(left) }));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -94,19 +130,21 @@ impl<'t> Attempt<'t> {
         Self { now, held: Vec::new() }
     }
 
-    /// Takes from all limits of the policy that are for this request. After a refusal the attempt is to be dropped.
+    /// Takes from all of these limits that are for this request. After a refusal the attempt is to be dropped.
     pub(super) fn take(
         &mut self,
-        policy: &'t RateLimitPolicy,
+        limits: &'t Limits,
         phase: Phase,
         scope: &Scope<'_>,
-    ) -> Result<(), (&'t Limit, Refused)> {
-        for Wanted { place, key, cost } in policy.limits.wanted(phase, scope) {
-            let limit = &policy.limits.all[place];
-            match limit.count.take(key, cost, self.now, Duration::ZERO) {
+        of: Option<&str>,
+    ) -> Result<(), Refusal<'t>> {
+        limits.ban(phase, scope, of, self.now)?;
+        for Wanted { place, key, cost } in limits.wanted(phase, scope, of) {
+            let limit = &limits.all[place];
+            match limit.count.take(key, cost, self.now, limit.patience()) {
                 Ok(taken) => self.held.push(Held { limit, cost, taken }),
                 Err(refused) => {
-                    limit.refused.add(1);
+                    limit.refuses(key, self.now);
                     return Err((limit, refused));
                 }
             }
@@ -114,8 +152,45 @@ impl<'t> Attempt<'t> {
         Ok(())
     }
 
-    pub(super) fn keep(mut self) -> Vec<Held<'t>> {
-        std::mem::take(&mut self.held)
+    pub(super) fn levels(&self) -> impl Iterator<Item = (&'t Limit, Level)> {
+        self.held.iter().map(|held| (held.limit, held.taken.level))
+    }
+
+    /// Whether the request has to wait for its turn.
+    pub(super) fn waits(&self) -> bool {
+        self.held.iter().any(|held| matches!(held.taken.turn, Turn::After(_) | Turn::Queued(_)))
+    }
+
+    /// Waits for all turns; who gives up has taken nothing.
+    pub(super) async fn wait(mut self) -> Result<Vec<Seat>, Refusal<'t>> {
+        let mut longest = Duration::ZERO;
+        for held in &mut self.held {
+            match &mut held.taken.turn {
+                Turn::Now | Turn::Seated(_) => {}
+                Turn::After(wait) => longest = longest.max(*wait),
+                Turn::Queued(queued) => {
+                    let patience = (self.now + held.limit.patience()).into();
+                    match tokio::time::timeout_at(patience, queued.seat()).await {
+                        Ok(Some(seat)) => held.taken.turn = Turn::Seated(seat),
+                        Ok(None) | Err(_) => {
+                            held.limit.refuses(held.taken.key, self.now);
+                            return Err((held.limit, Refused { level: held.taken.level, retry_in: None }));
+                        }
+                    }
+                }
+            }
+        }
+        tokio::time::sleep_until((self.now + longest).into()).await;
+        Ok(self.keep())
+    }
+
+    /// It stays taken; seats until they are dropped.
+    pub(super) fn keep(mut self) -> Vec<Seat> {
+        let seats = mem::take(&mut self.held).into_iter().filter_map(|held| match held.taken.turn {
+            Turn::Seated(seat) => Some(seat),
+            Turn::Now | Turn::After(_) | Turn::Queued(_) => None,
+        });
+        seats.collect()
     }
 }
 

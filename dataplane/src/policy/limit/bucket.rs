@@ -11,7 +11,7 @@ use std::{
 use ravelin_snapshot::rate_limit::TokenBucket;
 
 use super::{
-    count::{Level, Refused, Taken},
+    count::{Level, Refused, Taken, Turn},
     keys::{Entry, Key, Keys},
 };
 
@@ -95,7 +95,7 @@ impl Buckets {
                 return Ok(Taken::at_once(key, rate.level(missing)));
             }
             *bucket = Some(rate.full_in(after, now));
-            Ok(Taken { wait, ..Taken::at_once(key, rate.level(after)) })
+            Ok(Taken { turn: Turn::after(wait), ..Taken::at_once(key, rate.level(after)) })
         })
     }
 

@@ -9,6 +9,7 @@ use ravelin_snapshot::rate_limit;
 
 use super::{
     bucket::{Buckets, Rate},
+    gate::{Entry, Gates, Queued, Seat},
     keys::{Key, Keys},
     window::{Span, Window},
 };
@@ -31,19 +32,39 @@ pub(super) struct Refused {
 }
 
 /// The cost is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Taken {
     pub(super) key: Key,
     pub(super) level: Level,
-    /// How long the request is to wait before it goes on.
-    pub(super) wait: Duration,
+    pub(super) turn: Turn,
     /// Where it was noted, for who gives it back.
     pub(super) mark: u64,
 }
 
+/// When a request may go on.
+pub(super) enum Turn {
+    Now,
+    /// After this time.
+    After(Duration),
+    /// Now; the seat is held to the end of the answer.
+    Seated(Seat),
+    /// When it gets a seat.
+    Queued(Queued),
+}
+
 impl Taken {
     pub(super) fn at_once(key: Key, level: Level) -> Self {
-        Self { key, level, wait: Duration::ZERO, mark: 0 }
+        Self { key, level, turn: Turn::Now, mark: 0 }
+    }
+}
+
+impl Turn {
+    pub(super) fn after(wait: Duration) -> Self {
+        if wait.is_zero() { Self::Now } else { Self::After(wait) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn wait(&self) -> Duration {
+        if let Self::After(wait) = self { *wait } else { Duration::ZERO }
     }
 }
 
@@ -52,6 +73,8 @@ impl Taken {
 pub(super) enum Count {
     Bucket(Rate, Arc<Buckets>),
     Window(Span, Arc<Keys<Window>>),
+    /// So many seats.
+    Gate(u64, Arc<Gates>),
 }
 
 impl Count {
@@ -59,21 +82,42 @@ impl Count {
     pub(super) fn new(said: &rate_limit::Count, start: Instant) -> Result<Self, String> {
         Ok(match said {
             rate_limit::Count::TokenBucket(said) => {
-                positive(said.requests.min(said.burst).into(), said.per_ms)?;
+                positive([said.requests.into(), said.burst.into(), said.per_ms])?;
                 let buckets = Arc::new(Buckets::new(start));
                 Self::Bucket(buckets.rate(said), buckets)
             }
             rate_limit::Count::SlidingWindow(said) => {
-                positive(said.requests.into(), said.per_ms)?;
+                positive([said.requests.into(), said.per_ms])?;
                 Self::Window(Span::new(said), Arc::new(Keys::new(start)))
             }
+            rate_limit::Count::Concurrency(max) => {
+                positive([(*max).into()])?;
+                Self::Gate((*max).into(), Arc::new(Gates::new()))
+            }
         })
+    }
+
+    /// Another rule that goes on from what this one has counted; `None`: it is of another kind.
+    pub(super) fn go_on(&self, said: &rate_limit::Count) -> Option<Self> {
+        match (self, said) {
+            (Self::Bucket(_, buckets), rate_limit::Count::TokenBucket(said)) => {
+                Some(Self::Bucket(buckets.rate(said), Arc::clone(buckets)))
+            }
+            (Self::Window(_, keys), rate_limit::Count::SlidingWindow(said)) => {
+                Some(Self::Window(Span::new(said), Arc::clone(keys)))
+            }
+            (Self::Gate(_, gates), rate_limit::Count::Concurrency(max)) => {
+                Some(Self::Gate((*max).into(), Arc::clone(gates)))
+            }
+            (Self::Bucket(..) | Self::Window(..) | Self::Gate(..), _) => None,
+        }
     }
 
     pub(super) fn key(&self, text: &str) -> Key {
         match self {
             Self::Bucket(_, buckets) => buckets.keys.key(text),
             Self::Window(_, keys) => keys.key(text),
+            Self::Gate(_, gates) => gates.hashes.key(text),
         }
     }
 
@@ -82,6 +126,15 @@ impl Count {
         match self {
             Self::Bucket(rate, buckets) => buckets.take(rate, key, cost, now, patience),
             Self::Window(span, keys) => span.take(keys, key, cost, now, patience),
+            Self::Gate(_, _) if cost == 0 => Ok(Taken::at_once(key, self.level(key, now))),
+            Self::Gate(max, gates) => {
+                let turn = match gates.enter(key, cost, *max, !patience.is_zero()) {
+                    Some(Entry::Seated(seat)) => Turn::Seated(seat),
+                    Some(Entry::Queued(queued)) => Turn::Queued(queued),
+                    None => return Err(Refused { level: self.level(key, now), retry_in: None }),
+                };
+                Ok(Taken { turn, ..Taken::at_once(key, self.level(key, now)) })
+            }
         }
     }
 
@@ -90,6 +143,7 @@ impl Count {
         match self {
             Self::Bucket(rate, buckets) => buckets.give_back(rate, taken.key, cost, now),
             Self::Window(span, keys) => span.give_back(keys, taken.key, cost, taken.mark, now),
+            Self::Gate(..) => {} // the seat, or the place in the queue, goes with the turn
         }
     }
 
@@ -98,6 +152,7 @@ impl Count {
         match self {
             Self::Bucket(rate, buckets) => buckets.level(rate, key, now),
             Self::Window(span, keys) => span.level(keys, key, now),
+            Self::Gate(max, gates) => Level { remaining: gates.free(key, *max), more_in: None },
         }
     }
 
@@ -106,11 +161,12 @@ impl Count {
         match self {
             Self::Bucket(_, buckets) => (buckets.keys.count(), buckets.keys.evicted.get()),
             Self::Window(_, keys) => (keys.count(), keys.evicted.get()),
+            Self::Gate(_, gates) => (gates.count(), 0),
         }
     }
 }
 
 /// The compiler lets no other pass.
-fn positive(requests: u64, per_ms: u64) -> Result<(), String> {
-    if requests == 0 || per_ms == 0 { Err("a rate of nothing".to_owned()) } else { Ok(()) }
+fn positive<const N: usize>(numbers: [u64; N]) -> Result<(), String> {
+    if numbers.contains(&0) { Err("a limit of nothing".to_owned()) } else { Ok(()) }
 }

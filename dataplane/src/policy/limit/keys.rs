@@ -21,13 +21,13 @@ pub(super) trait Entry: Default {
 /// What a limit remembers, by key. Shared by all workers; time is the caller's.
 pub(super) struct Keys<V> {
     start: Instant,
-    hashers: [RandomState; 2],
+    hashes: Hashes,
     shards: Box<[Mutex<Shard<V>>]>,
     /// Entries that went before their time, because there were too many.
     pub(super) evicted: Counter,
 }
 
-const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 
 /// Keys of a shard at most. Beyond, those go that would have gone first by themselves: of equal demand, the longest idle.
 const MAX_KEYS: usize = (1 << 20) / SHARDS;
@@ -37,8 +37,22 @@ const MAX_KEYS: usize = (1 << 20) / SHARDS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key([u32; 3]);
 
+/// Makes keys of texts.
+#[derive(Default)]
+pub(super) struct Hashes([RandomState; 2]);
+
+impl Hashes {
+    pub(super) fn key(&self, text: &str) -> Key {
+        let [first, second] = self.0.each_ref().map(|state| state.hash_one(text));
+        Key([(first >> 32) as u32, first as u32, second as u32]) // truncation is what is wanted
+    }
+}
+
+/// A table by keys.
+pub(super) type ByKey<V> = HashMap<Key, V, BuildHasherDefault<Hashed>>;
+
 struct Shard<V> {
-    entries: HashMap<Key, V, BuildHasherDefault<Hashed>>,
+    entries: ByKey<V>,
     /// Entries at which those are looked for that say nothing.
     sweep_at: usize,
 }
@@ -46,13 +60,11 @@ struct Shard<V> {
 impl<V: Entry> Keys<V> {
     pub(super) fn new(start: Instant) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard { entries: HashMap::default(), sweep_at: 64 }));
-        let hashers = [RandomState::default(), RandomState::default()];
-        Self { start, hashers, shards: shards.collect(), evicted: Counter::default() }
+        Self { start, hashes: Hashes::default(), shards: shards.collect(), evicted: Counter::default() }
     }
 
     pub(super) fn key(&self, text: &str) -> Key {
-        let [first, second] = self.hashers.each_ref().map(|state| state.hash_one(text));
-        Key([(first >> 32) as u32, first as u32, second as u32]) // truncation is what is wanted
+        self.hashes.key(text)
     }
 
     /// Nanoseconds since the start; 64 bits of them are 584 years.
@@ -97,7 +109,7 @@ impl<V: Entry> Keys<V> {
     }
 
     fn shard(&self, key: Key) -> MutexGuard<'_, Shard<V>> {
-        lock(&self.shards[key.0[2] as usize % SHARDS])
+        lock(&self.shards[key.shard()])
     }
 
     #[cfg(test)]
@@ -110,7 +122,7 @@ impl<V: Entry> Keys<V> {
 }
 
 /// A panic elsewhere leaves a shard whole: each change is one insertion.
-fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -136,6 +148,13 @@ impl<V: Entry> Shard<V> {
     }
 }
 
+impl Key {
+    /// By bits that a table does not look at.
+    pub(super) fn shard(self) -> usize {
+        self.0[2] as usize % SHARDS
+    }
+}
+
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(u64::from(self.0[0]) << 32 | u64::from(self.0[1]));
@@ -144,7 +163,7 @@ impl Hash for Key {
 
 /// A key is a hash already.
 #[derive(Default)]
-struct Hashed(u64);
+pub(super) struct Hashed(u64);
 
 impl Hasher for Hashed {
     fn write(&mut self, bytes: &[u8]) {

@@ -1,25 +1,61 @@
-//! What an answer tells about the limits of its request.
+//! What becomes of a request that its limits admit: a wait for its turn, seats that it holds, and what the answer tells.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, rc::Rc, time::Duration};
 
 use http::{HeaderMap, HeaderValue};
 use ravelin_snapshot::rate_limit::{self, Count};
 
 use super::{
-    Limit,
-    count::{Level, Refused},
+    admit::{Attempt, Refusal},
+    count::Level,
+    gate::Seat,
 };
-use crate::reject::{Detail, Reason, Reject};
+use crate::{
+    reject::{Detail, Reason, Reject},
+    upstream::Tunnel,
+};
 
 /// The token of a request that all limits of a phase admitted, with what the answer tells about the tightest.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub struct Permit<'t> {
     tightest: Option<(&'t rate_limit::Limit, Level)>,
+    seats: Vec<Seat>,
+    /// It is not its turn yet.
+    waiting: Option<Attempt<'t>>,
+}
+
+/// What a request holds until its answer has ended, and its tunnel if it becomes one.
+#[derive(Clone, Default)]
+pub struct Seats(Option<Rc<Vec<Seat>>>);
+
+impl Seats {
+    /// Until the tunnel has ended, too.
+    pub fn held_by(&self, tunnel: Tunnel) -> Tunnel {
+        let Some(seats) = self.0.clone() else { return tunnel };
+        Box::pin(async move {
+            tunnel.await;
+            drop(seats);
+        })
+    }
 }
 
 impl<'t> Permit<'t> {
-    pub(super) fn note(&mut self, limit: &'t Limit, level: Level) {
-        self.tighten(&limit.said, level);
+    pub(super) fn new(attempt: Attempt<'t>) -> Self {
+        let mut permit = Self::default();
+        for (limit, level) in attempt.levels() {
+            permit.tighten(&limit.said, level);
+        }
+        if attempt.waits() {
+            permit.waiting = Some(attempt);
+        } else {
+            permit.seats = attempt.keep();
+        }
+        permit
+    }
+
+    /// Seats of those who would be refused if it counted.
+    pub(super) fn hold(&mut self, seats: Vec<Seat>) {
+        self.seats.extend(seats);
     }
 
     fn tighten(&mut self, limit: &'t rate_limit::Limit, level: Level) {
@@ -29,13 +65,34 @@ impl<'t> Permit<'t> {
         }
     }
 
+    pub fn waits(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Returns when it is the request's turn. Who is not waited for any longer has given everything back.
+    pub async fn wait(mut self) -> Result<Self, Reject> {
+        if let Some(attempt) = self.waiting.take() {
+            // On the heap, for few wait and every request's state would have to hold it.
+            let seats = Box::pin(attempt.wait()).await.map_err(refuse)?;
+            self.seats.extend(seats);
+        }
+        Ok(self)
+    }
+
     /// Of two phases of one request.
     #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
+    pub fn and(mut self, mut other: Self) -> Self {
         if let Some((limit, level)) = other.tightest {
             self.tighten(limit, level);
         }
+        self.seats.append(&mut other.seats);
         self
+    }
+
+    /// What is to be held as long as the request is under way.
+    pub fn seats(&mut self) -> Seats {
+        let seats = std::mem::take(&mut self.seats);
+        Seats((!seats.is_empty()).then(|| Rc::new(seats)))
     }
 
     /// Puts what is known about the tightest limit on an answer.
@@ -52,7 +109,7 @@ impl<'t> Permit<'t> {
 }
 
 /// The answer to a request that a limit refuses.
-pub(super) fn refuse(limit: &Limit, refused: Refused) -> Reject {
+pub(super) fn refuse((limit, refused): Refusal<'_>) -> Reject {
     let detail = Detail {
         limit: Some(limit.said.name.clone()),
         retry_after: refused.retry_in.map(|wait| seconds(wait).max(1)),
@@ -64,17 +121,15 @@ pub(super) fn refuse(limit: &Limit, refused: Refused) -> Reject {
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers), as structured fields.
 fn fields(limit: &rate_limit::Limit, level: Level) -> [(&'static str, String); 2] {
+    let rate = |requests, per_ms| format!(";q={requests};w={}", seconds(Duration::from_millis(per_ms)));
     let policy = match &limit.count {
         Count::TokenBucket(said) => rate(said.requests, said.per_ms),
         Count::SlidingWindow(said) => rate(said.requests, said.per_ms),
+        Count::Concurrency(max) => format!(";q={max};qu=\"concurrent-requests\""),
     };
     let more = level.more_in.map(|time| format!(";t={}", seconds(time))).unwrap_or_default();
     let now = format!("\"{}\";r={}{more}", limit.name, level.remaining);
     [("ratelimit-policy", format!("\"{}\"{policy}", limit.name)), ("ratelimit", now)]
-}
-
-fn rate(requests: u32, per_ms: u64) -> String {
-    format!(";q={requests};w={}", seconds(Duration::from_millis(per_ms)))
 }
 
 /// Rounded up: who waits as told is admitted.

@@ -27,7 +27,17 @@ fn window(requests: u32, per_ms: u64) -> rate_limit::Count {
 /// For all requests, one count for all.
 fn limit(name: &str, count: rate_limit::Count) -> rate_limit::Limit {
     let name = name.to_owned();
-    rate_limit::Limit { name, key: None, when: None, cost: None, phase: Phase::Main, count, parent: None }
+    rate_limit::Limit {
+        name,
+        key: None,
+        when: None,
+        cost: None,
+        phase: Phase::Main,
+        count,
+        parent: None,
+        max_delay_ms: None,
+        ban: None,
+    }
 }
 
 fn constant(node: Node) -> Option<Expression> {
@@ -45,7 +55,7 @@ fn method(name: &str) -> Option<Expression> {
 }
 
 fn policy_as(mode: Mode, limits: Vec<rate_limit::Limit>, before: Option<&RateLimitPolicy>) -> RateLimitPolicy {
-    let said = rate_limit::RateLimitPolicy { mode, limits };
+    let said = rate_limit::RateLimitPolicy { mode, limits, plans: None };
     RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before).unwrap()
 }
 
@@ -53,13 +63,14 @@ fn policy(limits: Vec<rate_limit::Limit>) -> RateLimitPolicy {
     policy_as(Mode::Enforce, limits, None)
 }
 
-/// Asks these policies for a request; an error names the limit that refuses.
-fn ask(
-    policies: &[&RateLimitPolicy],
+/// Asks these policies for a request.
+fn admitted<'t>(
+    policies: &[&'t RateLimitPolicy],
+    phase: Phase,
     method: &Method,
-    caller: &str,
+    caller: &Caller,
     now: Instant,
-) -> Result<HeaderMap, (String, Option<u64>)> {
+) -> Result<Permit<'t>, Reject> {
     let headers = HeaderMap::new();
     let view = RequestView {
         method,
@@ -71,20 +82,29 @@ fn ask(
         id: "1",
         source: SocketAddr::from(([192, 0, 2, 1], 4)),
     };
-    let caller = Caller { id: caller.to_owned(), ..Caller::default() };
     let route = RuleName { namespace: "shop".into(), route: "orders".into(), rule: String::new() };
-    let scope = Scope { request: &view, caller: &caller, route: &route, now: SystemTime::UNIX_EPOCH };
-    match admit(policies.iter().copied(), Phase::Main, &scope, now) {
-        Ok(permit) => {
-            let mut answer = HeaderMap::new();
-            permit.tell(&mut answer);
-            Ok(answer)
-        }
-        Err(reject) => {
-            let detail = reject.detail.unwrap();
-            Err((detail.limit.unwrap(), detail.retry_after))
-        }
-    }
+    let scope = Scope { request: &view, caller, route: &route, now: SystemTime::UNIX_EPOCH };
+    admit(policies.iter().copied(), phase, &scope, now)
+}
+
+fn of(id: &str, plan: &str) -> Caller {
+    Caller { id: id.to_owned(), plan: plan.to_owned(), ..Caller::default() }
+}
+
+/// What the answer tells; an error names the limit that refuses.
+fn ask(
+    policies: &[&RateLimitPolicy],
+    method: &Method,
+    caller: &str,
+    now: Instant,
+) -> Result<HeaderMap, (String, Option<u64>)> {
+    let permit = admitted(policies, Phase::Main, method, &of(caller, ""), now).map_err(|reject| {
+        let detail = reject.detail.unwrap();
+        (detail.limit.unwrap(), detail.retry_after)
+    })?;
+    let mut answer = HeaderMap::new();
+    permit.tell(&mut answer);
+    Ok(answer)
 }
 
 /// How many requests pass now.
@@ -125,7 +145,7 @@ fn the_answer_tells_of_the_tightest_limit() {
 fn a_child_takes_from_itself_and_from_its_parent_or_from_neither() {
     let team = |name: &str, verb: &str| rate_limit::Limit {
         when: method(verb),
-        parent: Some(2),
+        parent: Some("company".to_owned()),
         ..limit(name, bucket(5, 60_000, 5))
     };
     let never = rate_limit::Limit { when: constant(Node::Bool(false)), ..limit("company", bucket(8, 60_000, 8)) };
@@ -146,7 +166,11 @@ fn an_idle_siblings_share_is_usable() {
     let now = Instant::now();
     let team = |caller: &str| {
         let parent = rate_limit::Limit { key: None, ..limit("company", bucket(10, 60_000, 10)) };
-        let child = rate_limit::Limit { key: by_caller(), parent: Some(1), ..limit("team", bucket(10, 60_000, 10)) };
+        let child = rate_limit::Limit {
+            key: by_caller(),
+            parent: Some("company".to_owned()),
+            ..limit("team", bucket(10, 60_000, 10))
+        };
         passing(&[&policy(vec![child, parent])], &Method::GET, caller, now)
     };
     assert_eq!(team("a"), 10, "one team alone has all of the company's");
@@ -157,7 +181,7 @@ fn a_parent_is_charged_once_and_as_its_costliest_child() {
     let now = Instant::now();
     let child = |name: &str, cost| rate_limit::Limit {
         cost: constant(Node::Int(cost)),
-        parent: Some(2),
+        parent: Some("parent".to_owned()),
         ..limit(name, bucket(100, 60_000, 100))
     };
     let limits = policy(vec![child("a", 2), child("b", 3), limit("parent", bucket(9, 60_000, 9))]);
@@ -175,22 +199,131 @@ fn a_negative_cost_is_nothing_and_one_beyond_all_bounds_is_refused() {
 #[test]
 fn a_limit_keeps_what_it_counted_across_a_swap_if_and_only_if_its_configuration_is_equal() {
     let now = Instant::now();
-    let kinds: [(&str, rate_limit::Count, rate_limit::Count); 2] = [
+    let kinds: [(&str, rate_limit::Count, rate_limit::Count); 3] = [
         ("token bucket", bucket(3, 60_000, 3), bucket(3, 60_000, 4)),
         ("sliding window", window(3, 60_000), window(3, 50_000)),
+        ("concurrency", rate_limit::Count::Concurrency(3), rate_limit::Count::Concurrency(4)),
     ];
     for (kind, count, other) in kinds {
-        let before = policy(vec![limit("a", count.clone())]);
-        assert_eq!(passing(&[&before], &Method::GET, "", now), 3, "{kind}");
+        // Permits are kept, for seats are free again without.
+        let pass = |policy: &'static RateLimitPolicy| {
+            let permits = (0..10).map_while(|_| admitted(&[policy], Phase::Main, &Method::GET, &of("", ""), now).ok());
+            permits.collect::<Vec<_>>()
+        };
+        let made = |limits, before| -> &'static RateLimitPolicy {
+            Box::leak(Box::new(policy_as(Mode::Enforce, limits, before)))
+        };
+        let before = made(vec![limit("a", count.clone())], None);
+        let held = pass(before);
+        assert_eq!(held.len(), 3, "{kind}");
         let unrelated = || limit("b", bucket(1_000, 1_000, 1_000));
-        let same = policy_as(Mode::Enforce, vec![unrelated(), limit("a", count.clone())], Some(&before));
-        assert_eq!(passing(&[&same], &Method::GET, "", now), 0, "{kind}: another limit came, this one is as it was");
-        let changed = policy_as(Mode::Enforce, vec![limit("a", other)], Some(&before));
-        assert!(passing(&[&changed], &Method::GET, "", now) >= 3, "{kind}: it is another limit now");
-        let renamed = policy_as(Mode::Enforce, vec![limit("c", count)], Some(&before));
-        assert_eq!(passing(&[&renamed], &Method::GET, "", now), 3, "{kind}: it is another limit now");
+        let same = made(vec![unrelated(), limit("a", count.clone())], Some(before));
+        assert_eq!(pass(same).len(), 0, "{kind}: another limit came, this one is as it was");
+        let changed = made(vec![limit("a", other)], Some(before));
+        assert!(pass(changed).len() >= 3, "{kind}: it is another limit now");
+        let renamed = made(vec![limit("c", count)], Some(before));
+        assert_eq!(pass(renamed).len(), 3, "{kind}: it is another limit now");
         assert_eq!(same.standing().map(|limit| limit.refused).sum::<u64>(), 3, "{kind}: refusals count on");
     }
+}
+
+#[test]
+fn a_ban_goes_on_across_a_swap_and_is_known_before_authentication_if_its_key_is() {
+    let ban = Some(rate_limit::Ban { after: 2, within_ms: 60_000, for_ms: 600_000 });
+    let source = constant(Node::Attribute(Attribute::SourceAddress));
+    for (key, early) in [(source, true), (by_caller(), false)] {
+        let crawl = rate_limit::Limit { key, ban: ban.clone(), ..limit("crawl", bucket(1, 1_000, 1)) };
+        let before = policy(vec![crawl.clone()]);
+        let now = Instant::now();
+        let ask_in = |policy: &RateLimitPolicy, phase, now| {
+            admitted(&[policy], phase, &Method::GET, &of("a", ""), now).map(drop).map_err(|reject| {
+                let detail = reject.detail.unwrap();
+                (reject.reason, detail.retry_after.unwrap())
+            })
+        };
+        assert_eq!(ask_in(&before, Phase::Main, now), Ok(()));
+        let limited = |seconds| Err((Reason::RateLimited, seconds));
+        assert_eq!(ask_in(&before, Phase::Main, now), limited(1));
+        assert_eq!(ask_in(&before, Phase::PreAuthentication, now), Ok(()), "not yet");
+        assert_eq!(ask_in(&before, Phase::Main, now), limited(1));
+        let policy = policy_as(Mode::Enforce, vec![crawl], Some(&before));
+        let later = now + Duration::from_secs(60);
+        let (banned, other) = (limited(540), Ok(()));
+        let expected = if early { [&banned, &other] } else { [&other, &banned] };
+        assert_eq!(&ask_in(&policy, Phase::PreAuthentication, later), expected[0]);
+        assert_eq!(&ask_in(&policy, Phase::Main, later), expected[1]);
+        assert_eq!(ask_in(&policy, Phase::Main, now + Duration::from_secs(600)), Ok(()));
+    }
+}
+
+fn planned(plans: Vec<(&str, rate_limit::Plan)>, before: Option<&RateLimitPolicy>) -> RateLimitPolicy {
+    let plans = rate_limit::Plans {
+        select: constant(Node::Attribute(Attribute::CallerPlan)).unwrap(),
+        default: Some("free".to_owned()),
+        key: by_caller(),
+        plans: plans.into_iter().map(|(name, plan)| (name.to_owned(), plan)).collect(),
+    };
+    let said = rate_limit::RateLimitPolicy { mode: Mode::Enforce, limits: vec![], plans: Some(plans) };
+    RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before).unwrap()
+}
+
+fn plan(limits: Vec<rate_limit::Limit>) -> rate_limit::Plan {
+    rate_limit::Plan::Limits(limits)
+}
+
+fn passing_with(policy: &RateLimitPolicy, id: &str, plan: &str, now: Instant) -> usize {
+    let pass = |_: &usize| admitted(&[policy], Phase::Main, &Method::GET, &of(id, plan), now).is_ok();
+    (0..1_000).take_while(pass).count()
+}
+
+fn two_plans(gold: u32) -> Vec<(&'static str, rate_limit::Plan)> {
+    let free = plan(vec![limit("rate", bucket(6, 60_000, 6))]);
+    vec![("free", free), ("gold", plan(vec![limit("rate", bucket(gold, 60_000, gold))]))]
+}
+
+#[test]
+fn a_caller_has_the_limits_of_his_plan_and_those_of_the_default_if_it_is_not_there() {
+    let policy = planned(two_plans(60), None);
+    let now = Instant::now();
+    assert_eq!(passing_with(&policy, "a", "gold", now), 60);
+    assert_eq!(passing_with(&policy, "b", "free", now), 6);
+    assert_eq!(passing_with(&policy, "c", "", now), 6);
+    assert_eq!(policy.unknown_plans(), Some(0));
+    assert_eq!(passing_with(&policy, "d", "platinum", now), 6);
+    assert_eq!(policy.unknown_plans(), Some(7), "each request is counted");
+}
+
+#[test]
+fn who_changes_plans_goes_on_from_what_was_counted() {
+    let policy = planned(two_plans(60), None);
+    let now = Instant::now();
+    assert_eq!(passing_with(&policy, "a", "free", now), 6);
+    assert_eq!(passing_with(&policy, "a", "gold", now), 54);
+    assert_eq!(passing_with(&policy, "a", "free", now), 0, "and back");
+    assert_eq!(passing_with(&policy, "b", "gold", now), 60, "another caller");
+}
+
+#[test]
+fn a_plan_that_changes_or_goes_while_it_is_in_use_keeps_its_counts() {
+    let before = planned(two_plans(60), None);
+    let now = Instant::now();
+    assert_eq!(passing_with(&before, "a", "gold", now), 60);
+    let more = planned(two_plans(100), Some(&before));
+    assert_eq!(passing_with(&more, "a", "gold", now), 40);
+    let gone = planned(two_plans(60).drain(..1).collect(), Some(&more));
+    assert_eq!(passing_with(&gone, "a", "gold", now), 0, "the default's limit of the same name");
+    assert_eq!(passing_with(&gone, "b", "gold", now), 6);
+}
+
+#[test]
+fn who_has_a_plan_that_cannot_be_enforced_is_refused_and_nobody_else() {
+    let mut plans = two_plans(60);
+    plans.push(("broken", rate_limit::Plan::Broken));
+    let policy = planned(plans, None);
+    let now = Instant::now();
+    let refused = admitted(&[&policy], Phase::Main, &Method::GET, &of("a", "broken"), now).err().unwrap();
+    assert_eq!(refused.reason, Reason::PolicyInvalid);
+    assert_eq!(passing_with(&policy, "a", "gold", now), 60);
 }
 
 #[derive(Clone, Debug)]
@@ -211,7 +344,7 @@ proptest! {
     fn all_limits_together_admit_exactly_what_each_by_itself_would(
         child in 1..6_u32, parent in 1..9_u32, writes in 1..4_u32, asks in asks(),
     ) {
-        let child_limit = rate_limit::Limit { key: by_caller(), parent: Some(1), ..limit("child", window(child, 1_000)) };
+        let child_limit = rate_limit::Limit { key: by_caller(), parent: Some("parent".to_owned()), ..limit("child", window(child, 1_000)) };
         let family = policy(vec![child_limit, limit("parent", window(parent, 2_000))]);
         let other = policy(vec![rate_limit::Limit { when: method("PUT"), ..limit("writes", window(writes, 3_000)) }]);
         let (start, mut ms, mut log) = (Instant::now(), 0, Vec::<(u64, Ask)>::new());

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ravelin_snapshot::rate_limit::SlidingWindow;
 
 use super::{
-    count::{Level, Refused, Taken},
+    count::{Level, Refused, Taken, Turn},
     keys::{Entry, Key, Keys},
 };
 
@@ -35,6 +35,14 @@ pub(super) struct Span {
 pub(super) struct Window {
     marks: Vec<Mark>,
     until: u64,
+}
+
+/// It is taken.
+pub(super) struct Noted {
+    pub(super) level: Level,
+    pub(super) wait: Duration,
+    /// When it was noted to be.
+    pub(super) at: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,27 +75,36 @@ impl Span {
         patience: Duration,
     ) -> Result<Taken, Refused> {
         let now = keys.nanos(now);
-        keys.update(key, now, |window| {
-            if let Some(window) = window {
-                window.forget(now.checked_sub(self.per));
-            }
-            let marks = window.as_ref().map_or(&[][..], |window| &window.marks);
-            let (Ok(count), Some(at)) = (u32::try_from(cost), self.admits_at(marks, cost, now)) else {
-                return Err(Refused { level: self.level_of(marks, now), retry_in: None });
-            };
-            if count == 0 {
-                return Ok(Taken::at_once(key, self.level_of(marks, now)));
-            }
-            let wait = Duration::from_nanos(at - now);
-            if wait > patience {
-                return Err(Refused { level: self.level_of(marks, now), retry_in: Some(wait) });
-            }
-            let window = window.get_or_insert_default();
-            let at = at.div_ceil(self.grain).saturating_mul(self.grain);
-            window.add(at, count);
-            window.until = at.saturating_add(self.per);
-            Ok(Taken { wait, mark: at, ..Taken::at_once(key, self.level_of(&window.marks, now)) })
-        })
+        let noted = keys.update(key, now, |window| self.note(window, cost, now, patience));
+        noted.map(|Noted { level, wait, at }| Taken { turn: Turn::after(wait), mark: at, ..Taken::at_once(key, level) })
+    }
+
+    pub(super) fn note(
+        &self,
+        window: &mut Option<Window>,
+        cost: u64,
+        now: u64,
+        patience: Duration,
+    ) -> Result<Noted, Refused> {
+        if let Some(window) = window {
+            window.forget(now.checked_sub(self.per));
+        }
+        let marks = window.as_ref().map_or(&[][..], |window| &window.marks);
+        let (Ok(count), Some(at)) = (u32::try_from(cost), self.admits_at(marks, cost, now)) else {
+            return Err(Refused { level: self.level_of(marks, now), retry_in: None });
+        };
+        if count == 0 {
+            return Ok(Noted { level: self.level_of(marks, now), wait: Duration::ZERO, at: now });
+        }
+        let wait = Duration::from_nanos(at - now);
+        if wait > patience {
+            return Err(Refused { level: self.level_of(marks, now), retry_in: Some(wait) });
+        }
+        let window = window.get_or_insert_default();
+        let at = at.div_ceil(self.grain).saturating_mul(self.grain);
+        window.add(at, count);
+        window.until = at.saturating_add(self.per);
+        Ok(Noted { level: self.level_of(&window.marks, now), wait, at })
     }
 
     /// Gives back what was taken for a request that did not pass after all.

@@ -127,11 +127,11 @@ proptest! {
             let at = start + Duration::from_millis(now);
             match buckets.take(&rate, key, cost, at, Duration::from_millis(patience)) {
                 Ok(taken) => {
-                    prop_assert!(taken.wait <= Duration::from_millis(patience));
+                    prop_assert!(taken.turn.wait() <= Duration::from_millis(patience));
                     if gives_up {
                         buckets.give_back(&rate, key, cost, at);
                     } else {
-                        went_on.push((Duration::from_millis(now) + taken.wait, cost));
+                        went_on.push((Duration::from_millis(now) + taken.turn.wait(), cost));
                     }
                 }
                 Err(refused) => {

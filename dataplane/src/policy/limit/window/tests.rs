@@ -136,7 +136,7 @@ proptest! {
             now += gap;
             let at = start + Duration::from_nanos(now);
             if let Ok(taken) = span.take(&keys, keys.key("k"), cost, at, Duration::from_nanos(patience)) {
-                let wait = taken.wait.as_nanos() as u64;
+                let wait = taken.turn.wait().as_nanos() as u64;
                 prop_assert!(wait <= patience);
                 if gives_up {
                     span.give_back(&keys, keys.key("k"), cost, taken.mark, at);

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use ravelin_snapshot::hex;
+
 /// The first value of `name`, as the client sent it.
 pub(crate) fn first<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     all(query, name).next()
@@ -63,11 +65,12 @@ fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 /// The decoded bytes; a percent sign without two hex digits is itself.
 fn bytes(raw: &str) -> impl Iterator<Item = u8> + '_ {
     let raw = raw.as_bytes();
+    let digit = |at: usize| raw.get(at).copied().and_then(hex::digit);
     let mut at = 0;
     std::iter::from_fn(move || {
         let byte = *raw.get(at)?;
         let escaped = match byte {
-            b'%' => raw.get(at + 1).copied().and_then(hex).zip(raw.get(at + 2).copied().and_then(hex)),
+            b'%' => digit(at + 1).zip(digit(at + 2)),
             _ => None,
         };
         at += if escaped.is_some() { 3 } else { 1 };
@@ -77,10 +80,6 @@ fn bytes(raw: &str) -> impl Iterator<Item = u8> + '_ {
             None => byte,
         })
     })
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod backend;
 pub mod certificate;
 pub mod channel;
 pub mod expression;
+pub mod hex;
 pub mod host;
 pub mod key;
 pub mod part;

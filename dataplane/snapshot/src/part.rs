@@ -173,16 +173,7 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        let mut bytes = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(D::Error::custom("a digest is 64 hex digits"));
-        }
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            // Invariant: the text is ASCII.
-            let pair = str::from_utf8(pair).expect("ASCII (invariant)");
-            *byte = u8::from_str_radix(pair, 16).map_err(D::Error::custom)?;
-        }
-        Ok(Self(bytes))
+        crate::hex::sha256(&text).map(Self).ok_or_else(|| D::Error::custom("a digest is 64 hex digits"))
     }
 }
 

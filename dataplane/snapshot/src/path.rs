@@ -9,6 +9,8 @@
 
 use std::borrow::Cow;
 
+use crate::hex;
+
 /// Why a path has no normal form: 400 `bad_request`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
@@ -51,7 +53,7 @@ fn decode(path: &str) -> Result<String, BadPath> {
     while let Some(byte) = bytes.next() {
         match byte {
             b'%' => {
-                let (high, low) = (bytes.next().and_then(hex), bytes.next().and_then(hex));
+                let (high, low) = (bytes.next().and_then(hex::digit), bytes.next().and_then(hex::digit));
                 let value = high.zip(low).map(|(high, low)| high << 4 | low).ok_or(BadPath::BadEscape)?;
                 match value {
                     0..=0x1f | 0x7f => return Err(BadPath::Forbidden),
@@ -66,15 +68,6 @@ fn decode(path: &str) -> Result<String, BadPath> {
         }
     }
     Ok(out)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 fn escape(out: &mut String, byte: u8) {

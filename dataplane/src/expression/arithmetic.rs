@@ -32,37 +32,26 @@ pub(super) fn binary<'a>(
     }
 }
 
-fn ints(function: Function, left: i64, right: i64) -> Result<i64, EvalError> {
-    let divides = matches!(function, Function::Divide | Function::Remainder);
-    if divides && right == 0 {
-        return Err(EvalError::DivisionByZero);
-    }
-    let result = match function {
-        Function::Add => left.checked_add(right),
-        Function::Subtract => left.checked_sub(right),
-        Function::Multiply => left.checked_mul(right),
-        Function::Divide => left.checked_div(right),
-        Function::Remainder => left.checked_rem(right),
-        _ => return Err(EvalError::Type),
+/// The same for both types of integers, whose checked operations are in no trait.
+macro_rules! integers {
+    ($name:ident, $integer:ty) => {
+        fn $name(function: Function, left: $integer, right: $integer) -> Result<$integer, EvalError> {
+            let result = match function {
+                Function::Divide | Function::Remainder if right == 0 => return Err(EvalError::DivisionByZero),
+                Function::Add => left.checked_add(right),
+                Function::Subtract => left.checked_sub(right),
+                Function::Multiply => left.checked_mul(right),
+                Function::Divide => left.checked_div(right),
+                Function::Remainder => left.checked_rem(right),
+                _ => return Err(EvalError::Type),
+            };
+            result.ok_or(EvalError::Overflow)
+        }
     };
-    result.ok_or(EvalError::Overflow)
 }
 
-fn uints(function: Function, left: u64, right: u64) -> Result<u64, EvalError> {
-    let divides = matches!(function, Function::Divide | Function::Remainder);
-    if divides && right == 0 {
-        return Err(EvalError::DivisionByZero);
-    }
-    let result = match function {
-        Function::Add => left.checked_add(right),
-        Function::Subtract => left.checked_sub(right),
-        Function::Multiply => left.checked_mul(right),
-        Function::Divide => left.checked_div(right),
-        Function::Remainder => left.checked_rem(right),
-        _ => return Err(EvalError::Type),
-    };
-    result.ok_or(EvalError::Overflow)
-}
+integers!(ints, i64);
+integers!(uints, u64);
 
 fn doubles(function: Function, left: f64, right: f64) -> Result<f64, EvalError> {
     Ok(match function {

@@ -9,6 +9,7 @@ use ravelin_crds::{
 use ravelin_snapshot::{
     ObjectKey, Secret as Hidden,
     auth::{self, ApiKeyMethod},
+    hex,
 };
 
 use crate::{
@@ -61,7 +62,7 @@ pub(in crate::compile) fn read(object: &Object<Secret>, notes: &mut Notes) -> Op
         notes.invalid(data.member("id"), "an API key needs an id of 1 to 253 characters", "Set it: it is caller.id.");
     }
     let sha256 = value("sha256").unwrap_or_default().to_ascii_lowercase();
-    if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if hex::sha256(&sha256).is_none() {
         let remedy = "Make the key with `ravelin key new`, or hash it: printf %s \"$KEY\" | sha256sum.";
         notes.invalid(data.member("sha256"), "it is not the SHA-256 of a key in 64 hex digits", remedy);
     }

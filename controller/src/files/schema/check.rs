@@ -1,6 +1,6 @@
 //! A document against its schema: every flaw with its place, and what is sound in spite of them.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt::Display};
 
 use base64::Engine;
 use serde_json::{Map, Value};
@@ -89,27 +89,11 @@ impl Check<'_> {
             (Shape::IntegerOrText(_), Content::Number(number, _)) if !number.is_f64() => sound(node.to_json()),
             (Shape::Integer { min, max }, Content::Number(number, _)) if !number.is_f64() => {
                 let number = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from)).unwrap_or_default();
-                if (min..=max).contains(&&number) {
-                    return sound(node.to_json());
-                }
-                self.flaw(
-                    node.place,
-                    format!("{number} is out of range"),
-                    format!("write a number from {min} to {max}"),
-                );
-                unsound()
+                self.range(node, &number, min, max)
             }
             (Shape::Number { min, max }, Content::Number(number, _)) => {
                 let number = number.as_f64().unwrap_or_default();
-                if (min..=max).contains(&&number) {
-                    return sound(node.to_json());
-                }
-                self.flaw(
-                    node.place,
-                    format!("{number} is out of range"),
-                    format!("write a number from {min} to {max}"),
-                );
-                unsound()
+                self.range(node, &number, min, max)
             }
             (Shape::List { items, min, max, unique }, Content::List(nodes)) => {
                 self.size(node.place, nodes.len(), *min, *max, "items");
@@ -122,6 +106,14 @@ impl Check<'_> {
                 unsound()
             }
         }
+    }
+
+    fn range<N: PartialOrd + Display>(&mut self, node: &Node, number: &N, min: &N, max: &N) -> Checked {
+        if (min..=max).contains(&number) {
+            return sound(node.to_json());
+        }
+        self.flaw(node.place, format!("{number} is out of range"), format!("write a number from {min} to {max}"));
+        unsound()
     }
 
     fn list(&mut self, items: &Schema, nodes: &[Node]) -> Value {

@@ -4,7 +4,10 @@ use std::{borrow::Cow, collections::HashMap, time::SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
-use ravelin_snapshot::auth::{ApiKey, CredentialSource};
+use ravelin_snapshot::{
+    auth::{ApiKey, CredentialSource},
+    hex,
+};
 
 use crate::{
     query,
@@ -144,8 +147,8 @@ impl Keys {
                 plan: plan.clone(),
                 ..Caller::default()
             };
-            let digest =
-                hex(sha256.expose()).ok_or_else(|| format!("the key of {id} has no SHA-256 of 64 hex digits"))?;
+            let digest = hex::sha256(sha256.expose())
+                .ok_or_else(|| format!("the key of {id} has no SHA-256 of 64 hex digits"))?;
             Ok((digest, Holder { caller, expires: *expires }))
         };
         Ok(Self(said.iter().map(holder).collect::<Result<_, String>>()?))
@@ -159,15 +162,4 @@ impl Keys {
         let expired = holder.expires.is_some_and(|expires| i64::try_from(now).unwrap_or(i64::MAX) >= expires);
         (!expired).then_some(&holder.caller)
     }
-}
-
-fn hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }

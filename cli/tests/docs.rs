@@ -128,6 +128,11 @@ async fn the_quickstart_on_a_laptop_is_carried_out() {
     quickstart::carry_out(&Page::read(&root().join("docs/src/laptop.md"))).await;
 }
 
+#[tokio::test]
+async fn the_page_about_tokens_is_carried_out() {
+    quickstart::carry_out(&Page::read(&root().join("docs/src/objects/jwt.md"))).await;
+}
+
 #[test]
 fn flags_and_their_defaults_are_the_programs() {
     let page = Page::read(&root().join("docs/src/run/operations.md"));

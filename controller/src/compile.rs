@@ -20,7 +20,7 @@ mod work;
 
 use std::sync::{Arc, Mutex};
 
-use ravelin_snapshot::{Digest, ObjectKey, Part, Parts, Snapshot, auth::AuthPolicy, route::Route};
+use ravelin_snapshot::{Digest, ObjectKey, Part, Parts, Snapshot, auth::AuthPolicy, jwt::KeySource, route::Route};
 
 use crate::{
     model::{Model, Shelf},
@@ -102,8 +102,13 @@ pub fn digest(compiled: &Compiled) -> Digest {
         .iter()
         .map(|(key, policy)| {
             let mut policy = AuthPolicy::clone(policy);
-            if let Some(method) = policy.authentication.as_mut().and_then(|said| said.api_key.as_mut()) {
-                method.keys.clear();
+            if let Some(said) = &mut policy.authentication {
+                said.api_key.iter_mut().for_each(|method| method.keys.clear());
+                for provider in said.jwt.iter_mut().flat_map(|method| &mut method.providers) {
+                    if let KeySource::Fixed { secret: Some(_), keys } = &mut provider.keys {
+                        keys.clear();
+                    }
+                }
             }
             (key.clone(), Part::new(policy))
         })

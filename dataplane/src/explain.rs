@@ -20,7 +20,7 @@ use crate::{
     filter::Redirected,
     policy::limit::{Phase, Preview},
     reject::{Reason, Reject},
-    request::{Caller, RequestView},
+    request::{Caller, Known, RequestView},
     table::{
         Found, Rule, Table, Tried,
         rule::{Action, Destination, Fallback, Forward, Guard},
@@ -240,7 +240,7 @@ impl Explanation {
         self.limits(guards, Phase::Main, &caller);
     }
 
-    fn auth(&mut self, guards: &Guards<'_>) -> Caller {
+    fn auth(&mut self, guards: &Guards<'_>) -> Known {
         let say = |name: String, shadow, decision, detail| Policy {
             kind: "AuthPolicy",
             name,
@@ -250,12 +250,12 @@ impl Explanation {
             detail,
         };
         match &guards.rule.auth {
-            Guard::Open => Caller::default(),
+            Guard::Open => Known::default(),
             Guard::Closed(key) => {
                 let said = say(key.to_string(), false, self.reached(Decision::Closed), String::new());
                 self.policies.push(said);
                 self.refuse(Reason::PolicyInvalid);
-                Caller::default()
+                Known::default()
             }
             Guard::Policy(slot) => {
                 let policy = guards.table.auth(*slot);
@@ -408,6 +408,15 @@ fn why(reject: &Reject) -> String {
     let rule = reject.detail.as_ref().and_then(|detail| detail.rule.as_deref()).filter(|rule| !rule.is_empty());
     match rule {
         Some(rule) => format!("{}, rule `{rule}`", reject.reason.as_str()),
-        None => reject.reason.as_str().to_owned(),
+        None => match described(reject) {
+            Some(why) => format!("{}: {why}", reject.reason.as_str()),
+            None => reject.reason.as_str().to_owned(),
+        },
     }
+}
+
+/// What a challenge says of the credential (RFC 6750, 3).
+fn described(reject: &Reject) -> Option<&str> {
+    let mut challenges = reject.detail.iter().flat_map(|detail| &detail.headers);
+    challenges.find_map(|(_, value)| value.split_once("error_description=\"")?.1.split('"').next())
 }

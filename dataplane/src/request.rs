@@ -7,6 +7,8 @@ mod target;
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
+    ops::Deref,
+    sync::Arc,
 };
 
 use http::{HeaderMap, HeaderValue, Method};
@@ -63,6 +65,34 @@ pub struct Caller {
     /// A JSON object; `Null` stands for the empty one.
     pub claims: Value,
     pub plan: String,
+}
+
+/// The caller of a request: shared with whoever remembers him, or anonymous.
+#[derive(Clone, Debug, Default)]
+pub struct Known(Option<Arc<Caller>>);
+
+static ANONYMOUS: Caller = Caller {
+    id: String::new(),
+    method: "",
+    issuer: String::new(),
+    scopes: Vec::new(),
+    groups: Vec::new(),
+    claims: Value::Null,
+    plan: String::new(),
+};
+
+impl Deref for Known {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        self.0.as_deref().unwrap_or(&ANONYMOUS)
+    }
+}
+
+impl From<Arc<Caller>> for Known {
+    fn from(caller: Arc<Caller>) -> Self {
+        Self(Some(caller))
+    }
 }
 
 /// Which rule a request came to: the `route` of expressions, logs and metrics.

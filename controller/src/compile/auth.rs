@@ -1,6 +1,9 @@
 //! An AuthPolicy becomes what the data plane enforces.
 
 pub(super) mod api_key;
+mod held;
+mod jwt;
+mod source;
 
 use std::collections::BTreeSet;
 
@@ -138,7 +141,6 @@ fn authentication(
         introspection,
         oidc,
     } = said;
-    notes.unsupported(field.member("jwt"), jwt.as_ref());
     notes.unsupported(field.member("basic"), basic.as_ref());
     notes.unsupported(field.member("clientCertificate"), client_certificate.as_ref());
     notes.unsupported(field.member("hmac"), hmac.as_ref());
@@ -148,6 +150,10 @@ fn authentication(
     if api_key.is_none() && !others && hmac.is_none() && introspection.is_none() && oidc.is_none() {
         notes.invalid(field, "no method is named", "Set one, such as apiKey.");
     }
+    let jwt = jwt.as_ref().map(|said| {
+        let field = field.member("jwt");
+        jwt::method(work, reads, notes, namespace, said, field)
+    });
     let api_key = api_key.as_ref().map(|said| {
         let field = field.member("apiKey");
         api_key::method(work, reads, notes, namespace, said, field)
@@ -155,6 +161,7 @@ fn authentication(
     auth::Authentication {
         keep_credentials: keep_credentials.unwrap_or(false),
         optional: optional.unwrap_or(false),
+        jwt,
         api_key,
     }
 }

@@ -50,6 +50,7 @@ pub(super) enum Fact {
     /// The BackendPolicies that are for a Service or a Backend.
     BackendPolicies(BackendKind, ObjectKey),
     Secret(ObjectKey),
+    ConfigMap(ObjectKey),
     /// The API keys of a namespace.
     ApiKeys(String),
     /// The Plans of a namespace.

@@ -96,6 +96,11 @@ impl Notes {
         self.breaks
     }
 
+    /// How many errors there are so far, those of references among them.
+    pub(super) fn errors(&self) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Error).count()
+    }
+
     /// Puts what `other` says behind what is said here.
     pub(super) fn append(&mut self, other: &Self) {
         self.findings.extend(other.findings.iter().cloned());

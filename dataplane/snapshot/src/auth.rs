@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{Secret, expression::Expression, route::PathMatch};
+use crate::{Secret, expression::Expression, jwt::JwtMethod, route::PathMatch};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -57,6 +57,8 @@ pub struct Authentication {
     pub keep_credentials: bool,
     /// Without a credential the caller is anonymous; a bad one is refused all the same.
     pub optional: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<JwtMethod>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKeyMethod>,
 }

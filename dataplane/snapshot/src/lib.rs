@@ -13,6 +13,9 @@ pub mod channel;
 pub mod expression;
 pub mod hex;
 pub mod host;
+pub mod json;
+pub mod jwk;
+pub mod jwt;
 pub mod key;
 pub mod part;
 pub mod path;
@@ -23,6 +26,7 @@ pub mod secret;
 pub mod shared_map;
 pub mod snapshot;
 pub mod store;
+pub mod url;
 
 pub use host::HostPattern;
 pub use key::{ObjectKey, PolicyKey};

@@ -1,6 +1,9 @@
 //! Who may: network, exclusions, credential, rules, in this order.
 
+mod api_key;
+mod authentication;
 mod credential;
+mod jwt;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +23,9 @@ use crate::{
     expression::{EvalError, Program, Scope},
     metrics::Counter,
     reject::{Detail, Reason, Reject},
-    request::{Caller, RequestView, RuleName},
+    request::{Known, RequestView, RuleName},
 };
-use credential::{Credentials, Keys, Presented};
+use authentication::Authentication;
 
 /// An AuthPolicy, ready to decide. Shared by all workers.
 pub struct AuthPolicy {
@@ -56,7 +59,7 @@ pub struct Welcome {
 /// The token of a request that may pass this stage: later stages ask for it.
 #[derive(Clone, Debug, Default)]
 pub struct Admitted {
-    pub caller: Caller,
+    pub caller: Known,
     /// The policy enforces and says that credentials stay here.
     strip: bool,
 }
@@ -77,13 +80,6 @@ enum Path {
     Exact(String),
     Prefix(String),
     Regex(Regex),
-}
-
-struct Authentication {
-    keep: bool,
-    optional: bool,
-    credentials: Credentials,
-    keys: Keys,
 }
 
 struct Rule {
@@ -116,7 +112,11 @@ impl AuthPolicy {
             decisions: before.map(|before| Arc::clone(&before.decisions)).unwrap_or_default(),
             exclude: said.exclude.iter().map(Exclusion::compile).collect::<Result<_, _>>()?,
             network: said.network.clone(),
-            authentication: said.authentication.as_ref().map(Authentication::compile).transpose()?,
+            authentication: said
+                .authentication
+                .as_ref()
+                .map(|said| Authentication::compile(said, before.and_then(|before| before.authentication.as_ref())))
+                .transpose()?,
             rules: said.rules.iter().map(rule).collect::<Result<_, _>>()?,
             forward: said.forward.iter().map(header).collect::<Result<_, _>>()?,
         })
@@ -145,7 +145,7 @@ impl AuthPolicy {
         route: &RuleName,
         now: SystemTime,
     ) -> Result<Admitted, Reject> {
-        let mut caller = Caller::default();
+        let mut caller = Known::default();
         let judged = self.decide(welcome, request, route, now, &mut caller);
         if judged.as_ref().is_err_and(|denied| denied.error) {
             self.decisions.error.add(1);
@@ -168,8 +168,8 @@ impl AuthPolicy {
     }
 
     /// For `explain`: what it would decide, counted nowhere; the caller is known even if a rule then refuses it.
-    pub fn preview(&self, request: &RequestView<'_>, route: &RuleName, now: SystemTime) -> (Caller, Option<Reject>) {
-        let mut caller = Caller::default();
+    pub fn preview(&self, request: &RequestView<'_>, route: &RuleName, now: SystemTime) -> (Known, Option<Reject>) {
+        let mut caller = Known::default();
         let welcome = Welcome { outside: self.is_outside(request) };
         let judged = self.decide(&welcome, request, route, now, &mut caller);
         (caller, judged.err().map(|denied| denied.reject))
@@ -182,7 +182,7 @@ impl AuthPolicy {
         request: &RequestView<'_>,
         route: &RuleName,
         now: SystemTime,
-        caller: &mut Caller,
+        caller: &mut Known,
     ) -> Result<(), Denied> {
         if welcome.outside {
             return Err(forbidden("network"));
@@ -234,7 +234,7 @@ impl AuthPolicy {
     /// over what the client sent, under any spelling that a backend may take for the same.
     pub fn forward(&self, forwarded: &Forwarded<'_>, upstream: &mut HeaderMap) {
         if let Some(authentication) = self.authentication.as_ref().filter(|_| forwarded.strip) {
-            authentication.credentials.strip(upstream);
+            authentication.strip(upstream);
         }
         if forwarded.headers.is_empty() {
             return;
@@ -254,7 +254,7 @@ impl AuthPolicy {
     /// The query without the credentials in it; borrowed if it stays as it is.
     pub fn upstream_query<'q>(&self, admitted: &Admitted, query: &'q str) -> Cow<'q, str> {
         match self.authentication.as_ref().filter(|_| admitted.strip) {
-            Some(authentication) => authentication.credentials.strip_query(query),
+            Some(authentication) => authentication.strip_query(query),
             None => Cow::Borrowed(query),
         }
     }
@@ -277,12 +277,6 @@ fn allows(network: &auth::Network, request: &RequestView<'_>) -> bool {
 fn forbidden(rule: &str) -> Denied {
     let detail = Detail { rule: Some(rule.to_owned()), ..Detail::default() };
     Denied { reject: Reject { reason: Reason::Forbidden, detail: Some(Box::new(detail)) }, error: false }
-}
-
-fn unauthenticated() -> Denied {
-    // A 401 has a challenge (RFC 9110, 15.5.2). There is no registered scheme for keys; this one says what is missing.
-    let detail = Detail { headers: vec![("www-authenticate", "ApiKey".to_owned())], ..Detail::default() };
-    Denied { reject: Reject { reason: Reason::Unauthenticated, detail: Some(Box::new(detail)) }, error: false }
 }
 
 impl Exclusion {
@@ -309,27 +303,5 @@ impl Exclusion {
             Path::Regex(regex) => regex.is_match(request.path),
         };
         path && self.method.as_ref().is_none_or(|method| method == request.method)
-    }
-}
-
-impl Authentication {
-    fn compile(said: &auth::Authentication) -> Result<Self, String> {
-        let auth::Authentication { keep_credentials, optional, api_key } = said;
-        let (from, keys) = api_key.as_ref().map_or((&[][..], &[][..]), |method| (&method.from, &method.keys));
-        Ok(Self {
-            keep: *keep_credentials,
-            optional: *optional,
-            credentials: Credentials::compile(from)?,
-            keys: Keys::compile(keys)?,
-        })
-    }
-
-    fn judge(&self, request: &RequestView<'_>, now: SystemTime) -> Result<Caller, Denied> {
-        match self.credentials.find(request) {
-            Presented::One(key) => self.keys.caller(&key, now).cloned().ok_or_else(unauthenticated),
-            Presented::None if self.optional => Ok(Caller::default()),
-            // Of two credentials, gateway and backend may each believe another.
-            Presented::None | Presented::Several => Err(unauthenticated()),
-        }
     }
 }

@@ -54,6 +54,7 @@ async fn the_snapshot_shows_everything_but_secrets() {
     let authentication = Authentication {
         keep_credentials: false,
         optional: false,
+        jwt: None,
         api_key: Some(ApiKeyMethod { from, keys: vec![key] }),
     };
     let policy = AuthPolicy {

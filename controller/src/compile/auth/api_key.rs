@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
-use ravelin_crds::{
-    ApiKeyAuthentication, CredentialSource, LabelSelector, LabelSelectorOperator, LabelSelectorRequirement,
-};
+use ravelin_crds::{ApiKeyAuthentication, LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
 use ravelin_snapshot::{
     ObjectKey, Secret as Hidden,
     auth::{self, ApiKeyMethod},
@@ -14,11 +12,10 @@ use ravelin_snapshot::{
 
 use crate::{
     compile::{
-        grammar,
+        auth::source,
         graph::Fact,
         index::seniority,
         notes::{Field, Notes},
-        text,
         work::{Reads, Work},
     },
     object::{Object, Secret},
@@ -27,9 +24,6 @@ use crate::{
 
 /// The type of the Secrets that are API keys.
 const SECRET_TYPE: &str = "ravelin.dev/api-key";
-
-/// Places where a key is looked for, at most.
-const MAX_SOURCES: usize = 8;
 
 /// A key as its Secret has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +90,7 @@ pub(super) fn method(
     field: Field<'_>,
 ) -> ApiKeyMethod {
     let ApiKeyAuthentication { from, selector } = said;
-    let from = from.as_ref().map(|said| sources(said, field.member("from"), notes));
+    let from = from.as_ref().map(|said| source::all(said, field.member("from"), notes));
     let selector_field = field.member("selector");
     check(selector, selector_field, notes);
     reads.insert(Fact::ApiKeys(namespace.to_owned()));
@@ -137,41 +131,6 @@ fn selected(
     }
     let live = by_digest.into_values().filter(|(_, _, disabled)| !disabled);
     live.map(|(_, key, _)| key.key.clone()).collect()
-}
-
-fn sources(said: &[CredentialSource], field: Field<'_>, notes: &mut Notes) -> Vec<auth::CredentialSource> {
-    super::bound(said.len(), MAX_SOURCES, field, notes);
-    if said.is_empty() {
-        notes.invalid(field, "a key is looked for nowhere", "Name a place, or leave the list out.");
-    }
-    let mut sources = Vec::with_capacity(said.len());
-    for (index, said) in said.iter().enumerate() {
-        let field = field.item(index);
-        let CredentialSource { header, prefix, cookie, query_param } = said;
-        let source = match (header, prefix, cookie, query_param) {
-            (Some(name), prefix, None, None) => grammar::header(name, field.member("header"), notes)
-                .map(|name| auth::CredentialSource::Header { name, prefix: prefix.clone().unwrap_or_default() }),
-            (None, None, Some(name), None) if grammar::is_token(name) => {
-                Some(auth::CredentialSource::Cookie(name.clone()))
-            }
-            (None, None, Some(name), None) => {
-                let message = format!("{} is no name of a cookie", text::shown(name));
-                notes.invalid(field.member("cookie"), message, "Use letters, digits and hyphens.");
-                None
-            }
-            (None, None, None, Some(name)) if !name.is_empty() => {
-                Some(auth::CredentialSource::QueryParam(name.clone()))
-            }
-            _ => {
-                let message = "a key is looked for in one place";
-                let remedy = "Set exactly one of header (perhaps with prefix), cookie and queryParam.";
-                notes.invalid(field, message, remedy);
-                None
-            }
-        };
-        sources.extend(source);
-    }
-    sources
 }
 
 /// Notes requirements that have no meaning.

@@ -31,6 +31,9 @@ impl Work<'_> {
         for change in model.services.changes(&before.services) {
             self.fire(&Fact::Service(change.key.clone()));
         }
+        for change in model.config_maps.changes(&before.config_maps) {
+            self.fire(&Fact::ConfigMap(change.key.clone()));
+        }
         for change in model.grants.changes(&before.grants) {
             let namespace = &change.key.namespace;
             match change.after {

@@ -75,11 +75,16 @@ impl Work<'_> {
         let mut reads = Reads::new();
         let compiled = self.model.auth_policies.get(key).map(|object| {
             let (mut notes, targets) = begin(&object.faults, &object.spec.target_refs, &key.namespace);
+            let before = notes.errors();
             let policy = auth::compile(self, &mut reads, &mut notes, object);
+            // Elsewhere a reference that leads nowhere concerns itself alone; here it would be a door.
+            let whole = notes.errors() == before;
             // One that may override must be taken to do so.
             let unclear = touches(&object.faults, Field::SPEC.member("override"));
             let overrides = object.spec.overrides.unwrap_or(false) || unclear;
-            (policy, Policy::new(&object.meta, overrides, targets, notes, 0))
+            let mut place = Policy::new(&object.meta, overrides, targets, notes, 0);
+            place.attached.sound &= whole;
+            (policy, place)
         });
         self.read_by(Unit::AuthPolicy(key.clone()), reads);
         let (part, policy) = compiled.unzip();

@@ -1,62 +1,76 @@
-//! API keys: where they are in a request, whose they are, and how they are taken off it.
+//! Credentials in a request: where they are looked for, and how they are taken off it.
 
-use std::{borrow::Cow, collections::HashMap, time::SystemTime};
+use std::borrow::Cow;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
-use ravelin_snapshot::{
-    auth::{ApiKey, CredentialSource},
-    hex,
-};
+use ravelin_snapshot::auth::CredentialSource;
 
-use crate::{
-    query,
-    request::{Caller, RequestView},
-};
+use crate::{query, request::RequestView};
 
-/// Where credentials are.
-pub(super) struct Credentials(Vec<Place>);
+/// Where credentials are, each place once, and for whom.
+#[derive(Default)]
+pub(super) struct Places(Vec<(Place, Methods)>);
 
+#[derive(PartialEq, Eq)]
 enum Place {
     Header { name: HeaderName, prefix: String },
     Cookie(String),
     Query(String),
 }
 
-/// What a request presents.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Presented<'r> {
-    None,
-    One(Cow<'r, [u8]>),
-    Several,
+/// The methods that look at a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Methods {
+    /// The providers of tokens, a bit for each.
+    pub(super) jwt: u16,
+    pub(super) api_key: bool,
 }
 
-impl Credentials {
-    pub(super) fn compile(from: &[CredentialSource]) -> Result<Self, String> {
-        let place = |source: &CredentialSource| {
-            Ok(match source {
-                CredentialSource::Header { name, prefix } => Place::Header {
-                    name: name.parse().map_err(|_| format!("`{name}` is not a header's name"))?,
-                    prefix: prefix.clone(),
-                },
-                CredentialSource::Cookie(name) => Place::Cookie(name.clone()),
-                CredentialSource::QueryParam(name) => Place::Query(name.clone()),
-            })
-        };
-        Ok(Self(from.iter().map(place).collect::<Result<_, String>>()?))
+/// A credential in a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Presented<'r> {
+    pub(super) value: Cow<'r, [u8]>,
+    pub(super) methods: Methods,
+}
+
+/// Of two credentials of a kind, gateway and backend may each believe another.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Several;
+
+impl Places {
+    pub(super) fn add(&mut self, from: &[CredentialSource], methods: Methods) -> Result<(), String> {
+        for source in from {
+            let place = Place::compile(source)?;
+            match self.0.iter_mut().find(|(known, _)| *known == place) {
+                Some((_, known)) => {
+                    known.jwt |= methods.jwt;
+                    known.api_key |= methods.api_key;
+                }
+                None => self.0.push((place, methods)),
+            }
+        }
+        Ok(())
     }
 
-    pub(super) fn find<'r>(&self, request: &RequestView<'r>) -> Presented<'r> {
-        let mut found = self.0.iter().flat_map(|place| place.find(request));
-        match (found.next(), found.next()) {
-            (None, _) => Presented::None,
-            (Some(one), None) => Presented::One(one),
-            (Some(_), Some(_)) => Presented::Several,
+    /// At most one for tokens and one for keys; they may be the same.
+    pub(super) fn find<'r>(&self, request: &RequestView<'r>) -> Result<[Option<Presented<'r>>; 2], Several> {
+        let mut found = [None, None];
+        let mut seen = Methods::default();
+        for (place, methods) in &self.0 {
+            let Some(value) = place.find(request)? else { continue };
+            if (seen.jwt != 0 && methods.jwt != 0) || (seen.api_key && methods.api_key) {
+                return Err(Several);
+            }
+            seen.jwt |= methods.jwt;
+            seen.api_key |= methods.api_key;
+            let free = usize::from(found[0].is_some());
+            found[free] = Some(Presented { value, methods: *methods });
         }
+        Ok(found)
     }
 
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
-        for place in &self.0 {
+        for (place, _) in &self.0 {
             match place {
                 Place::Header { name, prefix } => {
                     if headers.get_all(name).iter().any(|value| cut(value, prefix).is_some()) {
@@ -72,31 +86,64 @@ impl Credentials {
     /// Borrowed: there is none in it.
     pub(super) fn strip_query<'q>(&self, query: &'q str) -> Cow<'q, str> {
         let ours = |place: &Place, name: &[u8]| matches!(place, Place::Query(ours) if ours.as_bytes() == name);
-        query::without(query, |name| self.0.iter().any(|place| ours(place, name)))
+        query::without(query, |name| self.0.iter().any(|(place, _)| ours(place, name)))
     }
 }
 
 impl Place {
-    /// All that is there: two are an error.
-    fn find<'r>(&self, request: &RequestView<'r>) -> Vec<Cow<'r, [u8]>> {
+    fn compile(source: &CredentialSource) -> Result<Self, String> {
+        Ok(match source {
+            CredentialSource::Header { name, prefix } => Self::Header {
+                name: name.parse().map_err(|_| format!("`{name}` is not a header's name"))?,
+                prefix: prefix.clone(),
+            },
+            CredentialSource::Cookie(name) => Self::Cookie(name.clone()),
+            CredentialSource::QueryParam(name) => Self::Query(name.clone()),
+        })
+    }
+
+    fn find<'r>(&self, request: &RequestView<'r>) -> Result<Option<Cow<'r, [u8]>>, Several> {
         match self {
             Self::Header { name, prefix } => {
-                let values = request.headers.get_all(name).iter();
-                values.filter_map(|value| cut(value, prefix)).map(Cow::Borrowed).collect()
+                let values = request.headers.get_all(name);
+                let ours = values.iter().find_map(|value| cut(value, prefix));
+                // One that is none of ours may be the one that the backend believes.
+                if ours.is_some() && values.iter().nth(1).is_some() {
+                    Err(Several)
+                } else {
+                    Ok(ours.map(Cow::Borrowed))
+                }
             }
-            Self::Cookie(name) => cookies(request.headers)
-                .filter(|(found, _)| *found == name.as_bytes())
-                .map(|(_, value)| Cow::Borrowed(value))
-                .collect(),
-            Self::Query(name) => query::all(request.query, name).map(query::decode_bytes).collect(),
+            Self::Cookie(name) => {
+                let mut named = cookies(request.headers).filter(|(found, _)| *found == name.as_bytes());
+                only(named.next(), named.next().is_some()).map(|one| one.map(|(_, value)| Cow::Borrowed(value)))
+            }
+            Self::Query(name) => {
+                let mut named = query::all(request.query, name);
+                only(named.next(), named.next().is_some()).map(|one| one.map(query::decode_bytes))
+            }
         }
     }
 }
 
-/// What follows the prefix. Schemes such as `Bearer` are in any case (RFC 9110, 11.1).
+fn only<T>(first: Option<T>, another: bool) -> Result<Option<T>, Several> {
+    if another { Err(Several) } else { Ok(first) }
+}
+
+/// What follows the prefix. Schemes such as `Bearer` are in any case and have spaces behind them (RFC 9110, 11.4); one
+/// with nothing behind it, or with a tab, is a credential too: a bad one.
 fn cut<'v>(value: &'v HeaderValue, prefix: &str) -> Option<&'v [u8]> {
-    let (start, rest) = value.as_bytes().split_at_checked(prefix.len())?;
-    start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
+    let scheme = prefix.trim_end_matches(' ');
+    let (start, rest) = value.as_bytes().split_at_checked(scheme.len())?;
+    if !start.eq_ignore_ascii_case(scheme.as_bytes()) {
+        return None;
+    }
+    match rest.first() {
+        _ if scheme.len() == prefix.len() => Some(rest),
+        None | Some(b'\t') => Some(rest),
+        Some(b' ') => Some(&rest[rest.iter().take_while(|byte| **byte == b' ').count()..]),
+        Some(_) => None,
+    }
 }
 
 /// Names and values of all `Cookie` headers (RFC 6265, 4.2; HTTP/2 may split them).
@@ -126,40 +173,27 @@ fn strip_cookie(headers: &mut HeaderMap, name: &str) {
     }
 }
 
-/// Who has which key. Keys are looked up by their digest: to find one by timing is to find a preimage of SHA-256.
-pub(super) struct Keys(HashMap<[u8; 32], Holder>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-struct Holder {
-    caller: Caller,
-    /// Seconds since the epoch.
-    expires: Option<i64>,
-}
-
-impl Keys {
-    pub(super) fn compile(said: &[ApiKey]) -> Result<Self, String> {
-        let holder = |key: &ApiKey| {
-            let ApiKey { sha256, id, scopes, groups, plan, expires } = key;
-            let caller = Caller {
-                id: id.clone(),
-                method: "apiKey",
-                scopes: scopes.clone(),
-                groups: groups.clone(),
-                plan: plan.clone(),
-                ..Caller::default()
-            };
-            let digest = hex::sha256(sha256.expose())
-                .ok_or_else(|| format!("the key of {id} has no SHA-256 of 64 hex digits"))?;
-            Ok((digest, Holder { caller, expires: *expires }))
-        };
-        Ok(Self(said.iter().map(holder).collect::<Result<_, String>>()?))
-    }
-
-    pub(super) fn caller(&self, key: &[u8], now: SystemTime) -> Option<&Caller> {
-        // Invariant: SHA-256 is 32 bytes.
-        let digest: [u8; 32] = digest(&SHA256, key).as_ref().try_into().expect("32 bytes (invariant)");
-        let holder = self.0.get(&digest)?;
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let expired = holder.expires.is_some_and(|expires| i64::try_from(now).unwrap_or(i64::MAX) >= expires);
-        (!expired).then_some(&holder.caller)
+    #[test]
+    fn a_scheme_is_in_any_case_and_alone_or_with_a_tab_it_is_a_bad_credential() {
+        for (value, prefix, expected) in [
+            ("Bearer t", "Bearer ", Some("t")),
+            ("bEARER   t", "Bearer ", Some("t")),
+            ("Bearer", "Bearer ", Some("")),
+            ("Bearer\tt", "Bearer ", Some("\tt")),
+            ("Bearert", "Bearer ", None),
+            ("Basic t", "Bearer ", None),
+            ("Bear", "Bearer ", None),
+            ("key=t", "key=", Some("t")),
+            ("key= t", "key=", Some(" t")),
+            ("t", "", Some("t")),
+            ("", "", Some("")),
+        ] {
+            let value = HeaderValue::from_static(value);
+            assert_eq!(cut(&value, prefix), expected.map(str::as_bytes), "{value:?} {prefix:?}");
+        }
     }
 }

@@ -1,3 +1,5 @@
+mod methods;
+
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -30,6 +32,7 @@ fn policy() -> auth::AuthPolicy {
         authentication: Some(auth::Authentication {
             keep_credentials: false,
             optional: false,
+            jwt: None,
             api_key: Some(ApiKeyMethod { from, keys }),
         }),
         rules: vec![],
@@ -80,7 +83,7 @@ impl Asked {
 
     /// The caller's id, or the reason and the rule.
     fn outcome(&self, policy: &AuthPolicy) -> Result<String, (Reason, Option<String>)> {
-        let judged = self.judge(policy).map(|admitted| admitted.caller.id);
+        let judged = self.judge(policy).map(|admitted| admitted.caller.id.clone());
         judged.map_err(|reject| (reject.reason, reject.detail.and_then(|detail| detail.rule)))
     }
 }

@@ -1,0 +1,173 @@
+//! JSON Web Tokens: read strictly ([`token`]), verified with a key of their issuer ([`keys`]), judged by their claims
+//! ([`claims`]), and remembered for as long as nothing of that can change ([`cache`]).
+//!
+//! What a token says about itself chooses among the keys that the policy names, and nothing else: no `jku`, `x5u`, `x5c`
+//! or `jwk` is ever looked at.
+
+mod cache;
+mod claims;
+mod keys;
+#[cfg(test)]
+pub(super) mod tests;
+mod token;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
+
+use ravelin_snapshot::jwt::{ClaimNames, JwtAlgorithm, JwtMethod, JwtProvider, KeySource};
+
+use crate::request::Caller;
+use cache::Entry;
+use keys::Keys;
+use token::Token;
+
+/// `caller.method`.
+pub(super) const METHOD: &str = "jwt";
+
+/// Bytes of a token, at most.
+const MAX_TOKEN: usize = 16 << 10;
+
+/// Whose tokens a policy takes.
+pub(super) struct Jwt {
+    said: JwtMethod,
+    /// Unique in this process: what is remembered is remembered for this configuration alone.
+    id: u64,
+    providers: Vec<Provider>,
+}
+
+struct Provider {
+    issuer: String,
+    audiences: Vec<String>,
+    algorithms: Vec<JwtAlgorithm>,
+    keys: Arc<Keys>,
+    /// Seconds.
+    skew: f64,
+    claims: ClaimNames,
+}
+
+/// Why a token is refused, in words for whoever sent it: they hold nothing of it, and neither quotes nor backslashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("the token is too long")]
+    TooLong,
+    #[error("the token is malformed")]
+    Malformed,
+    #[error("the algorithm of the token is not accepted")]
+    Algorithm,
+    #[error("the token has critical extensions")]
+    Critical,
+    #[error("the issuer of the token is not accepted")]
+    Issuer,
+    #[error("the token names no key of its issuer")]
+    Key,
+    #[error("the signature of the token is wrong")]
+    Signature,
+    #[error("the token has no lifetime that can be judged")]
+    Times,
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token is not valid yet")]
+    Early,
+    #[error("the token is for another audience")]
+    Audience,
+    #[error("the token does not say whose it is")]
+    Claims,
+    /// Nobody can tell: the keys of the issuer have not come yet, or are too old.
+    #[error("the keys of the issuer are not there")]
+    NoKeys,
+}
+
+impl Jwt {
+    /// `before` itself if it says the same.
+    pub(super) fn compile(said: &JwtMethod, before: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        if let Some(before) = before.filter(|before| before.said == *said) {
+            return Ok(Arc::clone(before));
+        }
+        let providers = said.providers.iter().map(Provider::compile).collect::<Result<_, String>>()?;
+        Ok(Arc::new(Self { said: said.clone(), id: NEXT.fetch_add(1, Relaxed), providers }))
+    }
+
+    /// Whose token it is. `at`: the providers that look at the place where it is, a bit for each.
+    pub(super) fn caller(&self, token: &[u8], at: u16, now: SystemTime) -> Result<Arc<Caller>, Refused> {
+        if token.len() > MAX_TOKEN {
+            return Err(Refused::TooLong);
+        }
+        let now = claims::seconds(now);
+        let known = cache::get(self.id, token, |entry| {
+            let provider = self.providers.get(entry.provider).filter(|_| at & (1 << entry.provider) != 0)?;
+            // Other keys than those that it was verified with may be all the others but one.
+            let good = provider.keys.id == entry.keys && now < entry.until;
+            good.then(|| Arc::clone(&entry.caller))
+        });
+        if let Some(caller) = known {
+            return Ok(caller);
+        }
+        let read = Token::read(token)?;
+        let mut refused = Refused::Issuer;
+        for (index, provider) in self.providers.iter().enumerate() {
+            if at & (1 << index) == 0 || read.claim("iss").and_then(|iss| iss.as_str()) != Some(&provider.issuer) {
+                continue;
+            }
+            match provider.judge(&read, now) {
+                Ok(judged) => {
+                    let caller = Arc::new(judged.caller);
+                    let (keys, until) = (judged.keys, judged.until);
+                    cache::put(self.id, token, Entry { provider: index, keys, until, caller: Arc::clone(&caller) });
+                    return Ok(caller);
+                }
+                // Of several providers of one issuer, one that cannot tell might have accepted it.
+                Err(Refused::NoKeys) => refused = Refused::NoKeys,
+                Err(_) if refused == Refused::NoKeys => {}
+                Err(other) => refused = other,
+            }
+        }
+        Err(refused)
+    }
+}
+
+/// A token that one provider accepts.
+struct Judged {
+    caller: Caller,
+    /// The set of keys that it was verified with.
+    keys: u64,
+    /// Until when, in seconds since the epoch.
+    until: f64,
+}
+
+impl Provider {
+    #[allow(clippy::cast_precision_loss, reason = "no clock is that far off")]
+    fn compile(said: &JwtProvider) -> Result<Self, String> {
+        let JwtProvider { name, issuer, audiences, algorithms, keys, from: _, clock_skew_ms, claims } = said;
+        let keys = match keys {
+            KeySource::Fixed { secret: _, keys } => Keys::new(keys),
+            KeySource::Uri(_) => return Err(format!("provider {name}: keys are not fetched by this version")),
+        };
+        Ok(Self {
+            issuer: issuer.clone(),
+            audiences: audiences.clone(),
+            algorithms: algorithms.clone(),
+            keys: Arc::new(keys),
+            skew: *clock_skew_ms as f64 / 1e3,
+            claims: claims.clone(),
+        })
+    }
+
+    /// Of a token of this issuer. Its claims are believed after its signature alone.
+    fn judge(&self, token: &Token<'_>, now: f64) -> Result<Judged, Refused> {
+        if !self.algorithms.contains(&token.algorithm) {
+            return Err(Refused::Algorithm);
+        }
+        let keys = &self.keys;
+        keys.verify(token)?;
+        let until = claims::lifetime(token, self.skew, now)?;
+        claims::audience(token, &self.audiences)?;
+        let caller = claims::caller(token, &self.claims)?;
+        Ok(Judged { caller, keys: keys.id, until })
+    }
+}

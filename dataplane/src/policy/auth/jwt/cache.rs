@@ -1,0 +1,152 @@
+//! Tokens that were found good, one memory a thread: no lock, no line that two workers write.
+//!
+//! A token is known by a keyed hash: what is remembered is no credential, and nobody can make two tokens meet. An entry
+//! counts for as long as the one who asks says so, by its end, its keys and the provider it is from.
+
+use std::{cell::RefCell, collections::HashMap, mem, sync::Arc};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use foldhash::fast::RandomState;
+
+use crate::request::Caller;
+
+/// Bytes of tokens that a thread remembers, at most. A caller takes a few times the bytes of its token.
+const MAX_BYTES: usize = 4 << 20;
+/// What an entry takes beside its caller, about.
+const ENTRY: usize = 256;
+
+/// Whose a token is.
+pub(super) struct Entry {
+    /// Index of the provider that accepted it.
+    pub(super) provider: usize,
+    /// The set of keys that it was verified with.
+    pub(super) keys: u64,
+    /// Seconds since the epoch.
+    pub(super) until: f64,
+    pub(super) caller: Arc<Caller>,
+}
+
+type Hash = [u8; 32];
+type Entries = HashMap<Hash, (Entry, usize), RandomState>;
+
+/// Two generations: when the younger is full, the older is forgotten; what is asked for becomes young again.
+struct Memory {
+    /// The key of the hash, then what is to be hashed.
+    scratch: Vec<u8>,
+    young: Entries,
+    old: Entries,
+    /// Of the young, bytes.
+    weight: usize,
+}
+
+const KEY: usize = 32;
+
+thread_local! {
+    static MEMORY: RefCell<Memory> = RefCell::new(Memory::new());
+}
+
+/// What `good` makes of the entry of a token; one that it makes nothing of is forgotten. `method`: whose memory it is.
+pub(super) fn get<T>(method: u64, token: &[u8], good: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
+    MEMORY.with_borrow_mut(|memory| memory.get(method, token, good))
+}
+
+pub(super) fn put(method: u64, token: &[u8], entry: Entry) {
+    MEMORY.with_borrow_mut(|memory| memory.put(method, token, entry));
+}
+
+impl Memory {
+    fn new() -> Self {
+        let mut scratch = vec![0; KEY];
+        // Without randomness from the system nothing here is safe, TLS included.
+        getrandom::fill(&mut scratch).expect("the system has random bytes (invariant)");
+        Self { scratch, young: HashMap::default(), old: HashMap::default(), weight: 0 }
+    }
+
+    fn get<T>(&mut self, method: u64, token: &[u8], good: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
+        if self.young.is_empty() && self.old.is_empty() {
+            return None;
+        }
+        let hash = self.hash(method, token);
+        if let Some((entry, weight)) = self.old.remove(&hash) {
+            self.insert(hash, entry, weight);
+        }
+        let found = good(&self.young.get(&hash)?.0);
+        if found.is_none()
+            && let Some((_, weight)) = self.young.remove(&hash)
+        {
+            self.weight -= weight;
+        }
+        found
+    }
+
+    fn put(&mut self, method: u64, token: &[u8], entry: Entry) {
+        let hash = self.hash(method, token);
+        self.insert(hash, entry, token.len() + ENTRY);
+    }
+
+    fn insert(&mut self, hash: Hash, entry: Entry, weight: usize) {
+        if self.weight + weight > MAX_BYTES / 2 {
+            self.old = mem::take(&mut self.young);
+            self.weight = 0;
+        }
+        self.weight += weight;
+        if let Some((_, before)) = self.young.insert(hash, (entry, weight)) {
+            self.weight -= before;
+        }
+    }
+
+    fn hash(&mut self, method: u64, token: &[u8]) -> Hash {
+        self.scratch.truncate(KEY);
+        self.scratch.extend_from_slice(&method.to_ne_bytes());
+        self.scratch.extend_from_slice(token);
+        // Invariant: SHA-256 is 32 bytes.
+        let hash = digest(&SHA256, &self.scratch).as_ref().try_into().expect("32 bytes (invariant)");
+        self.scratch[KEY..].fill(0); // no token stays
+        hash
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(until: f64) -> Entry {
+        Entry { provider: 0, keys: 0, until, caller: Arc::default() }
+    }
+
+    fn until(memory: &mut Memory, method: u64, token: &[u8]) -> Option<f64> {
+        memory.get(method, token, |entry| (entry.until > 0.0).then_some(entry.until))
+    }
+
+    #[test]
+    fn what_is_remembered_is_of_one_method_and_is_forgotten_once_it_is_no_good() {
+        let mut memory = Memory::new();
+        memory.put(1, b"a", entry(5.0));
+        memory.put(1, b"b", entry(0.0));
+        assert_eq!(until(&mut memory, 1, b"a"), Some(5.0));
+        assert_eq!(until(&mut memory, 2, b"a"), None);
+        assert_eq!((until(&mut memory, 1, b"b"), memory.young.len()), (None, 1));
+        assert_eq!(memory.weight, 1 + ENTRY);
+        assert_eq!(memory.scratch.len(), KEY + 9);
+        assert!(memory.scratch[KEY..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_keeps_what_is_asked_for() {
+        let mut memory = Memory::new();
+        memory.put(0, b"asked for", entry(7.0));
+        let mut token = vec![0; 1 << 10];
+        for turn in 0..20_000_u32 {
+            token[..4].copy_from_slice(&turn.to_ne_bytes());
+            memory.put(0, &token, entry(1.0));
+            if turn % 1000 == 0 {
+                assert_eq!(until(&mut memory, 0, b"asked for"), Some(7.0));
+            }
+            let held: usize = memory.young.values().chain(memory.old.values()).map(|(_, weight)| weight).sum();
+            assert!(turn % 100 != 0 || (held <= MAX_BYTES && memory.weight <= MAX_BYTES / 2), "{held}");
+        }
+        assert_eq!(until(&mut memory, 0, &token), Some(1.0));
+        token[..4].copy_from_slice(&0_u32.to_ne_bytes());
+        assert_eq!(until(&mut memory, 0, &token), None);
+    }
+}

@@ -1,12 +1,16 @@
 //! A folder that is broken when the program starts: what is sound is served, the rest is closed.
 
-use std::fmt::Write;
+use std::{fmt::Write, fs};
 
-use ravelin_echo::client::{self, Client, Protocol};
+use ravelin_echo::{
+    Echo,
+    client::{self, Client, Protocol},
+};
 
 use crate::{
     Gateway, folder,
     gateway::{is_access, replace},
+    site,
 };
 
 /// A route whose rules answer by themselves: (path, body, more of the rule).
@@ -107,4 +111,24 @@ async fn of_1000_routes_of_which_one_is_broken_999_follow_every_edit() {
         }
     }
     assert!(!gateway.log().iter().any(|line| is_access(line)));
+}
+
+#[tokio::test]
+async fn a_policy_whose_file_becomes_a_link_to_nothing_protects_until_the_link_is_gone() {
+    let echo = Echo::on_thread("echo").unwrap();
+    let policy = "apiVersion: ravelin.dev/v1alpha1\nkind: AuthPolicy\nmetadata: {name: keys}\n\
+                  spec:\n  targetRefs: [{kind: ApiRoute, name: all}]\n  authentication:\n    apiKey: {selector: {matchLabels: {app: shop}}}\n";
+    let folder = folder(&[("route.yaml", &site(echo.address())), ("policy.yaml", policy)]);
+    let gateway = Gateway::standalone(folder.path(), &[]).await;
+    let status = || async { client::get(gateway.http(), "any.example", "/").await.unwrap().status.as_u16() };
+    assert_eq!(status().await, 401);
+    let file = folder.path().join("policy.yaml");
+    std::os::unix::fs::symlink("nothing.yaml", folder.path().join(".next")).unwrap();
+    fs::rename(folder.path().join(".next"), &file).unwrap();
+    let line = gateway.logged("a link that leads to nothing").await;
+    assert!(line.contains("policy.yaml"), "{line}");
+    assert_eq!(status().await, 401);
+    fs::remove_file(&file).unwrap();
+    gateway.page_until("/objects", |page| !page.text().contains("\"keys\"")).await;
+    assert_eq!(status().await, 200, "a policy that is deleted protects no longer");
 }

@@ -174,3 +174,14 @@ fn a_folder_of_too_many_files_loses_none_that_is_known_and_is_closed_for_those_t
     let world = watched.look();
     assert_eq!((names(&world), is_closed(&world)), (vec!["a".to_owned(), "t".to_owned()], false));
 }
+
+#[test]
+fn what_is_kept_by_file_systems_and_editors_is_passed_over() {
+    let mut watched = Watched::new();
+    fs::write(watched.path("route.yaml"), ROUTE).unwrap();
+    for name in ["lost+found", ".#route.yaml", "..data"] {
+        symlink("nothing", watched.path(name)).unwrap();
+    }
+    let world = watched.look();
+    assert!(!is_closed(&world) && world.findings.is_empty(), "{:?}", world.findings);
+}

@@ -36,7 +36,8 @@ impl Listing {
 }
 
 /// Lists the `.yaml`, `.yml` and `.json` files below `root`. What begins with a dot is passed over: editors keep their
-/// drafts there, and Kubernetes the versions of a mounted ConfigMap. Symbolic links are followed as long as they stay below
+/// drafts there, and Kubernetes the versions of a mounted ConfigMap; so is `lost+found`, which a file system keeps to itself and
+/// the superuser. Symbolic links are followed as long as they stay below
 /// `root`; what is reached twice counts once.
 pub(in crate::files) fn walk(root: &Path, max_files: usize, enter: &mut dyn FnMut(&Path)) -> Listing {
     let mut listing = Listing { complete: true, ..Listing::default() };
@@ -96,7 +97,8 @@ impl Walk<'_> {
         };
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            let name = entry.file_name();
+            if !name.as_encoded_bytes().starts_with(b".") && name != "lost+found" {
                 self.entry(&entry, depth);
             }
         }

@@ -11,6 +11,7 @@ use ravelin_snapshot::{ObjectKey, Secret as Hidden};
 use serde::Serialize;
 
 pub use prune::DEFAULT_NAMESPACE;
+pub(crate) use prune::drop_others_values;
 
 /// The kinds that the controller reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -4,9 +4,8 @@
 //! While the API server is away the last world stays. A change is sent at once when it comes alone, and together with
 //! what came meanwhile when it does not.
 //!
-//! ConfigMaps are not watched, for no field that is implemented refers to one: key sets of issuers and certificates of
-//! authorities, the only ones that may, are `Unsupported`. Who implements one of them follows them here, pruned and by name or label as
-//! Secrets are by type, and the chart asks for the right.
+//! Of Secrets without a type of their own and of ConfigMaps, only key sets of issuers are meant for a gateway: other values are
+//! dropped as they come, and never held (`object/prune.rs`).
 
 mod asker;
 mod gate;
@@ -101,9 +100,11 @@ impl Watches {
         self.follow::<core::Service>(&namespaces, &all);
         self.follow::<discovery::EndpointSlice>(&namespaces, &Config::default().labels("kubernetes.io/service-name"));
         // Only what can be meant for a gateway: other Secrets are none of its business.
-        for type_ in ["kubernetes.io/tls", "ravelin.dev/api-key"] {
+        for type_ in ["kubernetes.io/tls", "ravelin.dev/api-key", "Opaque"] {
             self.follow::<core::Secret>(&namespaces, &Config::default().fields(&format!("type={type_}")));
         }
+        // Each namespace has one of this name, which is the cluster's own.
+        self.follow::<core::ConfigMap>(&namespaces, &Config::default().fields("metadata.name!=kube-root-ca.crt"));
     }
 
     fn follow<K>(&mut self, namespaces: &[Option<String>], selected: &Config)

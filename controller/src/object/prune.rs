@@ -169,6 +169,22 @@ impl From<core::ConfigMap> for Object<ConfigMap> {
     }
 }
 
+/// What is in a cluster's ConfigMaps and in its Secrets without a type of their own is mostly none of our business. Only what may
+/// be a key set of an issuer stays; of the rest only the names, so that a reference to it can be told what is wrong.
+pub(crate) fn drop_others_values(object: &mut AnyObject) {
+    let is_ours = |value: &str| value.trim_start().starts_with('{') && value.contains("\"keys\"");
+    match object {
+        AnyObject::ConfigMap(map) => map.spec.data.values_mut().filter(|value| !is_ours(value)).for_each(|value| {
+            *value = String::new();
+        }),
+        AnyObject::Secret(secret) if secret.spec.type_ == "Opaque" => {
+            let others = secret.spec.data.values_mut().filter(|value| !is_ours(value.expose()));
+            others.for_each(|value| *value = Hidden::new(""));
+        }
+        _ => {}
+    }
+}
+
 impl From<core::Namespace> for Object<Namespace> {
     fn from(object: core::Namespace) -> Self {
         let mut meta = Meta::from(object.metadata);
@@ -232,6 +248,34 @@ mod tests {
         let external: core::Service =
             read(json!({"metadata": {"name": "s"}, "spec": {"type": "ExternalName", "externalName": "example.com"}}));
         assert_eq!(Object::<Service>::from(external).spec.external_name.as_deref(), Some("example.com"));
+    }
+
+    #[test]
+    fn of_config_maps_and_untyped_secrets_only_key_sets_are_held() {
+        let keys = r#"{"keys": []}"#;
+        let map: core::ConfigMap =
+            read(json!({"metadata": {"name": "m"}, "data": {"keys": keys, "app.conf": "password=hunter2"}}));
+        let secret = |type_: &str| -> core::Secret {
+            let encoded = |text: &str| k8s_openapi::ByteString(text.as_bytes().to_vec());
+            let data = json!({"keys": encoded(keys), "account": encoded(r#"{"private_key": "hunter2"}"#)});
+            read(json!({"metadata": {"name": "s"}, "type": type_, "data": data}))
+        };
+        let held = |object: AnyObject| {
+            let mut object = object;
+            drop_others_values(&mut object);
+            match object {
+                AnyObject::ConfigMap(map) => map.spec.data.into_values().collect::<Vec<_>>(),
+                AnyObject::Secret(secret) => secret.spec.data.values().map(|value| value.expose().to_owned()).collect(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let kept = |mut values: Vec<String>| {
+            values.sort();
+            values
+        };
+        assert_eq!(kept(held(map.into())), ["", keys]);
+        assert_eq!(kept(held(secret("Opaque").into())), ["", keys]);
+        assert_eq!(held(secret("kubernetes.io/tls").into()).iter().filter(|value| value.is_empty()).count(), 0);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
-    object::{AnyObject, Fault, Kind, Meta, Object},
+    object::{AnyObject, Fault, Kind, Meta, Object, drop_others_values},
     status::Written,
 };
 
@@ -152,7 +152,11 @@ fn read<K: Watched>(event: Event<DeserializeGuard<K>>) -> Told {
 
 fn seen<K: Watched>(object: DeserializeGuard<K>) -> Seen {
     match object.0 {
-        Ok(object) => Seen { written: object.written(), object: object.into() },
+        Ok(object) => {
+            let (written, mut object) = (object.written(), object.into());
+            drop_others_values(&mut object);
+            Seen { written, object }
+        }
         Err(invalid) => {
             let fault = Fault {
                 field: "spec".to_owned(),
@@ -214,6 +218,7 @@ watched! {
     Service: core::Service, namespaced;
     EndpointSlice: discovery::EndpointSlice, namespaced;
     Secret: core::Secret, namespaced;
+    ConfigMap: core::ConfigMap, namespaced;
     Namespace: core::Namespace, everywhere;
     ReferenceGrant: crds::ReferenceGrant, granted;
 }

@@ -55,6 +55,7 @@ async fn serve(args: &DataplaneArgs) -> anyhow::Result<ExitCode> {
         admin: Some(args.admin),
         probe: args.probe,
         state: args.state.clone(),
+        quotas: args.state.clone(),
         ..args.serve.settings()
     };
     let running = start(settings, Source::Unix(args.socket.clone()), Vec::new()).await?;

@@ -11,6 +11,7 @@ mod objects;
 mod output;
 mod serve;
 mod standalone;
+mod usage;
 mod version;
 
 use std::{io::Write, process::ExitCode};
@@ -37,6 +38,7 @@ enum Command {
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Key(key::KeyArgs),
+    Usage(usage::UsageArgs),
     Crds(crds::CrdsArgs),
     Version(version::VersionArgs),
 }
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Dataplane(args) => dataplane::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Usage(args) => usage::run(&args),
         Command::Key(args) => key::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Crds(_) => crds::run().map(|()| ExitCode::SUCCESS),
         Command::Version(args) => version::run(&args).map(|()| ExitCode::SUCCESS),

@@ -87,6 +87,7 @@ impl ServeArgs {
             probe: None,
             workers: self.workers.map(usize::from),
             state: None,
+            quotas: None,
             trusted_proxies: self.trusted_proxies.clone(),
             proxy_protocol: self.proxy_protocol.clone(),
             drain_delay: self.drain_delay,

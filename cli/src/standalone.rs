@@ -1,6 +1,10 @@
 //! `ravelin standalone`: both halves in one process, fed from a folder.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -10,7 +14,7 @@ use ravelin_controller::{
     publish,
 };
 use ravelin_dataplane::{Settings, server::Source, start};
-use ravelin_snapshot::channel::memory;
+use ravelin_snapshot::{Digest, channel::memory};
 use tokio::sync::watch;
 
 use crate::{
@@ -37,6 +41,9 @@ pub(crate) struct StandaloneArgs {
     /// Health, metrics, /objects, /snapshot and resets; a loopback address, port 0 picks one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
+    /// Where what is used of quotas is kept; default: below the user's state folder, by the folder's path
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// For limits that replicas share; not in this version
     #[arg(long, value_name = "URL", hide = true)]
     redis: Option<String>,
@@ -63,8 +70,21 @@ async fn serve(args: &StandaloneArgs) -> anyhow::Result<ExitCode> {
     let (publisher, subscriber) = memory();
     let (board, published) = watch::channel(None);
     let pages = vec![objects::page(published, publisher.delivery())];
-    let settings =
-        Settings { http: Some(args.http), https: Some(args.https), admin: Some(args.admin), ..args.serve.settings() };
+    let quotas = match &args.state {
+        Some(state) => {
+            // Who says where it is to be kept wants to hear at once that it cannot be.
+            std::fs::create_dir_all(state).with_context(|| format!("--state {}", state.display()))?;
+            Some(state.clone())
+        }
+        None => own_state(&args.folder),
+    };
+    let settings = Settings {
+        http: Some(args.http),
+        https: Some(args.https),
+        admin: Some(args.admin),
+        quotas,
+        ..args.serve.settings()
+    };
     let running = start(settings, Source::Memory(subscriber), pages).await?;
     let publishing = tokio::spawn(publish::run(world, Options::default(), publisher, board));
     tokio::select! {
@@ -82,6 +102,15 @@ async fn serve(args: &StandaloneArgs) -> anyhow::Result<ExitCode> {
     };
     let code = serve::end(running).await?;
     outcome.map(|()| code)
+}
+
+/// The watched folder's own below the user's state folder (XDG); `None`: there is no such folder.
+fn own_state(folder: &Path) -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    let path = std::path::absolute(folder).ok()?;
+    let name = Digest::of(path.as_os_str().as_encoded_bytes()).to_string();
+    Some(state.join("ravelin").join(name))
 }
 
 fn why(ended: Result<Result<(), FollowError>, tokio::task::JoinError>) -> anyhow::Error {

@@ -10,6 +10,8 @@ mod end;
 mod gateway;
 #[path = "standalone/kept.rs"]
 mod kept;
+#[path = "standalone/quota.rs"]
+mod quota;
 #[path = "standalone/secret.rs"]
 mod secret;
 

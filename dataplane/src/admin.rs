@@ -3,6 +3,7 @@
 mod connection;
 mod host;
 mod page;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 

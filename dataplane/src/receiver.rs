@@ -29,7 +29,7 @@ pub async fn restore(shared: &Shared, store: Store) -> Option<Arc<Snapshot>> {
             return None;
         }
     };
-    match build(&snapshot, None).await {
+    match build(&snapshot, Some(shared.table())).await {
         Ok(table) => {
             serve(shared, table, Origin::Disk);
             let revision = snapshot.revision.0;

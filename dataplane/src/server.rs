@@ -26,7 +26,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use ravelin_snapshot::{Snapshot, channel::Subscriber, store::Store};
+use ravelin_snapshot::{channel::Subscriber, store::Store};
 use tokio::sync::watch;
 
 use crate::{
@@ -34,6 +34,7 @@ use crate::{
     access_log::Log,
     admin::{self, Pages, Surface},
     metrics::{Metrics, Standing},
+    policy::limit::Ledger,
     receiver,
     table::Table,
 };
@@ -157,9 +158,8 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
     let count = settings.workers.unwrap_or_else(cores::count).max(1);
     let sockets = listen::Sockets::bind(&settings, count)?;
     let store = settings.state.as_ref().map(|folder| Store::new(folder.join("snapshot")));
-    // Invariant: a snapshot of nothing has no part that could be refused.
-    let empty = Table::build(Arc::new(Snapshot::default()), None).expect("nothing is refused (invariant)");
-    let table = Arc::new(ArcSwap::from_pointee(empty));
+    let ledger = settings.quotas.clone().map(Ledger::in_folder).unwrap_or_default();
+    let table = Arc::new(ArcSwap::from_pointee(Table::empty(ledger)));
     let metrics = Arc::<Metrics>::default();
     let log = settings.access_log.start(&metrics).map_err(StartError::AccessLog)?;
     let shared = Arc::new(Shared {
@@ -237,6 +237,8 @@ impl Running {
             }
         };
         drop(tokio::time::timeout(Duration::from_secs(5), ended).await);
+        let table = self.shared.table();
+        drop(tokio::task::spawn_blocking(move || table.ledger().write()).await);
         if let Some(log) = self.shared.log.clone() {
             // A sink that stalls keeps nobody from ending.
             drop(tokio::task::spawn_blocking(move || log.finish(Duration::from_secs(1))).await);

@@ -22,6 +22,8 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// Where the last accepted snapshot is kept. `None`: nowhere.
     pub state: Option<PathBuf>,
+    /// Where what is used of quotas is kept. `None`: nowhere, a restart forgets it.
+    pub quotas: Option<PathBuf>,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Peers that begin a connection with PROXY protocol v1 or v2.
@@ -95,6 +97,7 @@ impl Default for Settings {
             probe: None,
             workers: Some(1),
             state: None,
+            quotas: None,
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
             drain_delay: Duration::ZERO,

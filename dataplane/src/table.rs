@@ -24,7 +24,10 @@ use ravelin_snapshot::{
 
 use crate::{
     metrics::Label,
-    policy::{auth::AuthPolicy, limit::RateLimitPolicy},
+    policy::{
+        auth::AuthPolicy,
+        limit::{Ledger, RateLimitPolicy},
+    },
     request::RequestView,
     server::tls::Certificates,
     upstream::Backend,
@@ -49,6 +52,8 @@ pub struct Table {
     limits: Slots<PolicyKey, RateLimitPolicy>,
     backends: Slots<BackendKey, Backend>,
     certificates: Arc<Certificates>,
+    /// Of quotas.
+    ledger: Arc<Ledger>,
 }
 
 /// A route object, ready to serve.
@@ -70,6 +75,15 @@ pub struct Found<'t> {
 }
 
 impl Table {
+    /// Nothing is served. Tables that are built from it keep what is used of quotas in `ledger`.
+    pub fn empty(ledger: Arc<Ledger>) -> Self {
+        Self { ledger, ..Self::default() }
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Work in proportion to what changed since `previous`. A refusal names the part; the previous table goes on.
     pub fn build(snapshot: Arc<Snapshot>, previous: Option<&Self>) -> Result<Self, Refusal> {
         let mut table = previous.cloned().unwrap_or_default();
@@ -97,7 +111,7 @@ impl Table {
         for change in snapshot.limits.changes(&before.limits) {
             if let Some(said) = change.after {
                 let old = self.limits.by_key(change.key).map(|old| &**old);
-                let policy = RateLimitPolicy::compile(change.key, said, old);
+                let policy = RateLimitPolicy::compile(change.key, said, old, &self.ledger);
                 let policy = policy.map_err(refusal("RateLimitPolicy", change.key))?;
                 self.limits.set(change.key, Arc::new(policy));
             }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ravelin_crds::{
-    Ban, Duration, Limit, LimitAlgorithm, LimitPhase, PlanSelection, PlanSpec, Rate, RateLimitPolicySpec,
-    RateLimitScope,
+    Ban, CalendarPeriod, Duration, Limit, LimitAlgorithm, LimitPhase, PlanSelection, PlanSpec, Quota, Rate,
+    RateLimitPolicySpec, RateLimitScope,
 };
 use ravelin_snapshot::{
-    expression::Expression,
-    rate_limit::{self, Count, Phase, Plan, Plans, RateLimitPolicy, SlidingWindow, TokenBucket},
+    expression::{Expression, time::Zone},
+    rate_limit::{self, Count, Period, Phase, Plan, Plans, RateLimitPolicy, SlidingWindow, TokenBucket},
 };
 
 use super::{
@@ -22,6 +22,8 @@ use crate::{object::Object, verdict::Reason};
 const MAX_LIMITS: usize = 64;
 /// Requests of one rate, at most.
 const MAX_REQUESTS: u32 = 1_000_000_000;
+/// Requests of one quota, at most.
+const MAX_QUOTA: u64 = 1_000_000_000_000_000;
 
 /// A policy, of no use if anything is noted that breaks it.
 pub(super) struct Compiled {
@@ -162,7 +164,6 @@ fn limit(said: &Limit, parent: Option<String>, field: Field<'_>, notes: &mut Not
         ban,
         approximate,
     } = said;
-    notes.unsupported(field.member("quota"), quota.as_ref());
     notes.unsupported(field.member("adaptive"), adaptive.as_ref());
     notes.unsupported(field.member("approximate"), approximate.as_ref());
     let others = [quota.is_some(), concurrency.is_some(), adaptive.is_some()].into_iter().filter(|set| *set).count();
@@ -191,13 +192,14 @@ fn limit(said: &Limit, parent: Option<String>, field: Field<'_>, notes: &mut Not
         let message = "the caller is not known before authentication: to this limit, all are anonymous";
         notes.warning(field.member("phase"), Reason::Suspicious, message, "Use the phase Main.");
     }
-    let count = match (rate, concurrency) {
-        (Some(rate), _) => self::rate(rate, algorithm.unwrap_or_default(), field.member("rate"), notes),
-        (None, Some(max)) => {
+    let count = match (rate, concurrency, quota) {
+        (Some(rate), _, _) => self::rate(rate, algorithm.unwrap_or_default(), field.member("rate"), notes),
+        (None, Some(max), _) => {
             in_range(*max, field.member("concurrency"), notes);
             Count::Concurrency(*max)
         }
-        (None, None) => return None,
+        (None, None, Some(quota)) => Count::Quota(self::quota(quota, field.member("quota"), notes)),
+        (None, None, None) => return None,
     };
     let max_delay_ms = max_delay.map(millis).filter(|delay| *delay > 0);
     let ban = ban.as_ref().map(|ban| self::ban(ban, field.member("ban"), notes));
@@ -213,6 +215,25 @@ fn ban(said: &Ban, field: Field<'_>, notes: &mut Notes) -> rate_limit::Ban {
         }
     }
     rate_limit::Ban { after: *after, within_ms: millis(*within), for_ms: millis(*duration) }
+}
+
+fn quota(said: &Quota, field: Field<'_>, notes: &mut Notes) -> rate_limit::Quota {
+    let Quota { requests, per, time_zone } = said;
+    if !(1..=MAX_QUOTA).contains(requests) {
+        notes.invalid(field.member("requests"), format!("{requests} is out of range"), "Use 1 to 10^15.");
+    }
+    let per = match per {
+        CalendarPeriod::Hour => Period::Hour,
+        CalendarPeriod::Day => Period::Day,
+        CalendarPeriod::Week => Period::Week,
+        CalendarPeriod::Month => Period::Month,
+    };
+    let time_zone = time_zone.as_deref().unwrap_or("UTC");
+    if !matches!(Zone::parse(time_zone), Some(Zone::Named(_))) {
+        let message = format!("there is no time zone {}", text::shown(time_zone));
+        notes.invalid(field.member("timeZone"), message, "Use an IANA name, such as Europe/Paris.");
+    }
+    rate_limit::Quota { requests: *requests, per, time_zone: time_zone.to_owned() }
 }
 
 fn in_range(count: u32, field: Field<'_>, notes: &mut Notes) {

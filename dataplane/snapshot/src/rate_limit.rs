@@ -92,6 +92,26 @@ pub enum Count {
     SlidingWindow(SlidingWindow),
     /// So many at once; not 0.
     Concurrency(u32),
+    Quota(Quota),
+}
+
+/// So many in a period of the calendar; not 0.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Quota {
+    pub requests: u64,
+    pub per: Period,
+    /// An IANA name.
+    pub time_zone: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Period {
+    Hour,
+    Day,
+    /// From Monday.
+    Week,
+    Month,
 }
 
 /// `burst` at once, refilled evenly: `requests` every `per_ms`. None is 0.

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use ravelin_snapshot::backend::BackendKind;
 use serde::Serialize;
 
-use super::Surface;
+use super::{Surface, usage};
 use crate::{
     explain::{ExplainRequest, explain as judge},
     metrics,
@@ -45,11 +45,13 @@ pub(super) fn answer(request: &Request<()>, surface: &Surface, shared: &Shared) 
 /// What is on loopback only; `None`: there is no such page.
 fn admin(path: &str, request: &Request<()>, reads: bool, table: &Table) -> Option<Response<Bytes>> {
     match path {
-        "/snapshot" | "/backends" | "/explain" if !reads => Some(not_allowed()),
+        "/snapshot" | "/backends" | "/explain" | "/usage" if !reads => Some(not_allowed()),
         // Secrets show themselves to nobody but the channel and the sealed file.
         "/snapshot" => Some(json(StatusCode::OK, &*table.snapshot)),
         "/backends" => Some(json(StatusCode::OK, &Backends::of(table))),
         "/explain" => Some(explain(request, table)),
+        "/usage" => Some(json(StatusCode::OK, &usage::list(request.uri().query().unwrap_or_default(), table))),
+        _ if path.starts_with("/usage/") => usage::change(path, request, table),
         _ => reset(path, request.method(), table),
     }
 }
@@ -148,7 +150,7 @@ impl Backends {
     }
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response<Bytes> {
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Bytes> {
     // Invariant: plain data with string keys serializes.
     let body = serde_json::to_vec(value).expect("plain data serializes (invariant)");
     let mut answer = Response::new(Bytes::from(body));
@@ -168,6 +170,6 @@ fn not_found() -> Response<Bytes> {
     text(StatusCode::NOT_FOUND, "no such page")
 }
 
-fn not_allowed() -> Response<Bytes> {
+pub(super) fn not_allowed() -> Response<Bytes> {
     text(StatusCode::METHOD_NOT_ALLOWED, "this page is not for this method")
 }

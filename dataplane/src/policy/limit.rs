@@ -5,11 +5,15 @@
 mod admit;
 mod ban;
 mod bucket;
+mod calendar;
 mod count;
 mod gate;
 mod keys;
+mod ledger;
 mod permit;
 mod plan;
+mod quota;
+mod usage;
 mod window;
 
 use std::{
@@ -29,10 +33,12 @@ use crate::{
 };
 use admit::{Attempt, Limits, Refusal, Wanted};
 use ban::Bans;
-use count::Count;
+use count::{Count, Moment, Owner};
 use keys::Key;
+pub use ledger::Ledger;
 pub use permit::{Permit, Seats};
 use plan::{Planned, Plans};
+pub use usage::Usage;
 
 /// A RateLimitPolicy and what it has counted. Shared by all workers.
 pub struct RateLimitPolicy {
@@ -86,14 +92,20 @@ struct Limit {
 impl RateLimitPolicy {
     /// Limits whose configuration equals `before`'s keep what they counted, and those of plans what was counted by their
     /// name; counts of refusals go on by name. The error is for a refusal of the snapshot.
-    pub fn compile(key: &PolicyKey, said: &rate_limit::RateLimitPolicy, before: Option<&Self>) -> Result<Self, String> {
+    pub fn compile(
+        key: &PolicyKey,
+        said: &rate_limit::RateLimitPolicy,
+        before: Option<&Self>,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Self, String> {
+        let owner = Owner { policy: key, ledger };
         let limits = said.limits.iter().map(|said| {
             let old = before.and_then(|before| before.limits.all.iter().find(|old| old.said.name == said.name));
-            Limit::compile(said, old, old.filter(|old| old.said == *said).map(|same| same.count.clone()))
+            Limit::compile(said, owner, old, old.filter(|old| old.said == *said).map(|same| same.count.clone()))
         });
         let limits = Limits::new(limits.collect::<Result<_, _>>()?);
         let old = before.and_then(|before| before.plans.as_ref());
-        let plans = said.plans.as_ref().map(|said| Plans::compile(said, old)).transpose()?;
+        let plans = said.plans.as_ref().map(|said| Plans::compile(said, owner, old)).transpose()?;
         Ok(Self { key: key.clone(), mode: said.mode, limits, plans })
     }
 
@@ -105,10 +117,11 @@ impl RateLimitPolicy {
         scope: &Scope<'_>,
         now: Instant,
     ) -> Result<Vec<(&str, Option<Preview>)>, Reason> {
-        let mut told = self.limits.preview(phase, scope, None, now);
+        let at = Moment { now, clock: scope.now };
+        let mut told = self.limits.preview(phase, scope, None, at);
         match self.planned(phase, scope, false) {
             Planned::Nothing => {}
-            Planned::Limits(limits, of) => told.extend(limits.preview(phase, scope, Some(&of), now)),
+            Planned::Limits(limits, of) => told.extend(limits.preview(phase, scope, Some(&of), at)),
             Planned::Broken => return Err(Reason::PolicyInvalid),
         }
         Ok(told)
@@ -158,16 +171,16 @@ enum Denied<'t> {
 }
 
 impl Limits {
-    fn preview(&self, phase: Phase, scope: &Scope<'_>, of: Option<&str>, now: Instant) -> Vec<(&str, Option<Preview>)> {
+    fn preview(&self, phase: Phase, scope: &Scope<'_>, of: Option<&str>, at: Moment) -> Vec<(&str, Option<Preview>)> {
         let wanted = self.wanted(phase, scope, of);
         let limits = self.all.iter().enumerate().filter(|(_, limit)| limit.said.phase == phase);
         let preview = limits.map(|(place, limit)| {
             let preview = wanted.iter().find(|wanted| wanted.place == place).map(|Wanted { key, cost, .. }| Preview {
                 key: limit.key_text(scope, of).into_owned(),
                 cost: *cost,
-                remaining: limit.count.level(*key, now).remaining,
+                remaining: limit.count.level(*key, at).remaining,
                 patience: limit.patience(),
-                banned: limit.bans.as_ref().and_then(|bans| bans.left(*key, now)),
+                banned: limit.bans.as_ref().and_then(|bans| bans.left(*key, at.now)),
             });
             (limit.said.name.as_str(), preview)
         });
@@ -177,7 +190,12 @@ impl Limits {
 
 impl Limit {
     /// `count`: what goes on; without it, nothing has been counted yet.
-    fn compile(said: &rate_limit::Limit, before: Option<&Self>, count: Option<Count>) -> Result<Self, String> {
+    fn compile(
+        said: &rate_limit::Limit,
+        owner: Owner<'_>,
+        before: Option<&Self>,
+        count: Option<Count>,
+    ) -> Result<Self, String> {
         let blame = |why: String| format!("limit {}: {why}", said.name);
         let program = |said: &Option<Expression>| {
             said.as_ref().map(Program::compile).transpose().map_err(|error| blame(error.to_string()))
@@ -192,7 +210,7 @@ impl Limit {
             when: program(&said.when)?,
             cost: program(&said.cost)?,
             parent: None, // until it is in its list
-            count: count.map_or_else(|| Count::new(&said.count, now).map_err(blame), Ok)?,
+            count: count.map_or_else(|| Count::new(said, owner, now).map_err(blame), Ok)?,
             bans,
             refused: before.map(|old| Arc::clone(&old.refused)).unwrap_or_default(),
             said: said.clone(),
@@ -200,8 +218,8 @@ impl Limit {
     }
 
     /// A limit of a plan goes on from what a relative, a limit of the same name, has counted.
-    fn of_plan(said: &rate_limit::Limit, relative: Option<&Self>) -> Result<Self, String> {
-        Self::compile(said, relative, relative.and_then(|relative| relative.count.go_on(&said.count)))
+    fn of_plan(said: &rate_limit::Limit, owner: Owner<'_>, relative: Option<&Self>) -> Result<Self, String> {
+        Self::compile(said, owner, relative, relative.and_then(|relative| relative.count.go_on(&said.count)))
     }
 
     // What errors mean, API.md says.
@@ -221,7 +239,8 @@ impl Limit {
         }
     }
 
-    fn key(&self, scope: &Scope<'_>, of: Option<&str>) -> Key {
+    /// And the text that is to be kept with what is counted.
+    fn key(&self, scope: &Scope<'_>, of: Option<&str>) -> (Key, Option<String>) {
         self.count.key(&self.key_text(scope, of))
     }
 
@@ -251,7 +270,8 @@ pub fn admit<'t>(
     scope: &Scope<'_>,
     now: Instant,
 ) -> Result<Permit<'t>, Reject> {
-    let mut attempt = Attempt::new(now);
+    let at = Moment { now, clock: scope.now };
+    let mut attempt = Attempt::new(at);
     let mut shadows = Vec::new();
     for policy in policies {
         match policy.mode {
@@ -260,7 +280,7 @@ pub fn admit<'t>(
                 Denied::BrokenPlan => Reason::PolicyInvalid.into(),
             })?,
             Mode::Shadow => {
-                let mut own = Attempt::new(now);
+                let mut own = Attempt::new(at);
                 if policy.take(&mut own, phase, scope).is_ok() {
                     shadows.extend(own.keep());
                 }

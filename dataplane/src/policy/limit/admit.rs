@@ -1,15 +1,12 @@
 //! All or nothing: what a request takes from its limits, and gives back when one of them refuses.
 
-use std::{
-    cmp, mem,
-    time::{Duration, Instant},
-};
+use std::{cmp, mem, time::Duration};
 
 use ravelin_snapshot::rate_limit::Phase;
 
 use super::{
     Limit,
-    count::{Level, Refused, Taken, Turn},
+    count::{Level, Moment, Refused, Taken, Turn},
     gate::Seat,
     keys::Key,
 };
@@ -29,12 +26,14 @@ pub(super) struct Wanted {
     /// Of the limit in its list.
     pub(super) place: usize,
     pub(super) key: Key,
+    /// The key as it is kept, if it is.
+    text: Option<String>,
     pub(super) cost: u64,
 }
 
 /// What a request has taken so far. It is given back unless it is kept.
 pub(super) struct Attempt<'t> {
-    now: Instant,
+    at: Moment,
     held: Vec<Held<'t>>,
 }
 
@@ -63,7 +62,8 @@ impl Limits {
         let mut wanted: Vec<Wanted> = Vec::new();
         for (place, limit) in self.all.iter().enumerate().filter(|(_, limit)| limit.said.phase == phase) {
             if limit.is_for(scope) {
-                wanted.push(Wanted { place, key: limit.key(scope, of), cost: limit.cost(scope).unwrap_or(1) });
+                let (key, text) = limit.key(scope, of);
+                wanted.push(Wanted { place, key, text, cost: limit.cost(scope).unwrap_or(1) });
             }
         }
         if self.family {
@@ -90,7 +90,8 @@ impl Limits {
                 Some(known) => cost = known.cost,
                 None => {
                     cost = limit.cost(scope).unwrap_or(cost);
-                    wanted.push(Wanted { place: parent, key: limit.key(scope, of), cost });
+                    let (key, text) = limit.key(scope, of);
+                    wanted.push(Wanted { place: parent, key, text, cost });
                 }
             }
             place = parent;
@@ -99,13 +100,7 @@ impl Limits {
 
     /// Whether a limit has banned the request's key, of those that can tell in this phase: before authentication all whose
     /// keys do not depend on the caller, whatever their phase, for a ban is to be cheap.
-    pub(super) fn ban(
-        &self,
-        phase: Phase,
-        scope: &Scope<'_>,
-        of: Option<&str>,
-        now: Instant,
-    ) -> Result<(), Refusal<'_>> {
+    pub(super) fn ban(&self, phase: Phase, scope: &Scope<'_>, of: Option<&str>, at: Moment) -> Result<(), Refusal<'_>> {
         if !self.bans {
             return Ok(());
         }
@@ -115,10 +110,10 @@ impl Limits {
             if early != (phase == Phase::PreAuthentication) {
                 continue;
             }
-            let key = limit.key(scope, of);
-            if let Some(left) = bans.left(key, now) {
+            let (key, _) = limit.key(scope, of);
+            if let Some(left) = bans.left(key, at.now) {
                 limit.refused.add(1);
-                return Err((limit, Refused { level: limit.count.level(key, now), retry_in: Some(left) }));
+                return Err((limit, Refused { level: limit.count.level(key, at), retry_in: Some(left) }));
             }
         }
         Ok(())
@@ -126,8 +121,8 @@ impl Limits {
 }
 
 impl<'t> Attempt<'t> {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { now, held: Vec::new() }
+    pub(super) fn new(at: Moment) -> Self {
+        Self { at, held: Vec::new() }
     }
 
     /// Takes from all of these limits that are for this request. After a refusal the attempt is to be dropped.
@@ -138,13 +133,13 @@ impl<'t> Attempt<'t> {
         scope: &Scope<'_>,
         of: Option<&str>,
     ) -> Result<(), Refusal<'t>> {
-        limits.ban(phase, scope, of, self.now)?;
-        for Wanted { place, key, cost } in limits.wanted(phase, scope, of) {
+        limits.ban(phase, scope, of, self.at)?;
+        for Wanted { place, key, text, cost } in limits.wanted(phase, scope, of) {
             let limit = &limits.all[place];
-            match limit.count.take(key, cost, self.now, limit.patience()) {
+            match limit.count.take((key, text.as_deref()), cost, self.at, limit.patience()) {
                 Ok(taken) => self.held.push(Held { limit, cost, taken }),
                 Err(refused) => {
-                    limit.refuses(key, self.now);
+                    limit.refuses(key, self.at.now);
                     return Err((limit, refused));
                 }
             }
@@ -169,18 +164,18 @@ impl<'t> Attempt<'t> {
                 Turn::Now | Turn::Seated(_) => {}
                 Turn::After(wait) => longest = longest.max(*wait),
                 Turn::Queued(queued) => {
-                    let patience = (self.now + held.limit.patience()).into();
+                    let patience = (self.at.now + held.limit.patience()).into();
                     match tokio::time::timeout_at(patience, queued.seat()).await {
                         Ok(Some(seat)) => held.taken.turn = Turn::Seated(seat),
                         Ok(None) | Err(_) => {
-                            held.limit.refuses(held.taken.key, self.now);
+                            held.limit.refuses(held.taken.key, self.at.now);
                             return Err((held.limit, Refused { level: held.taken.level, retry_in: None }));
                         }
                     }
                 }
             }
         }
-        tokio::time::sleep_until((self.now + longest).into()).await;
+        tokio::time::sleep_until((self.at.now + longest).into()).await;
         Ok(self.keep())
     }
 
@@ -197,7 +192,7 @@ impl<'t> Attempt<'t> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         for Held { limit, cost, taken } in self.held.drain(..) {
-            limit.count.give_back(&taken, cost, self.now);
+            limit.count.give_back(&taken, cost, self.at);
         }
     }
 }

@@ -168,7 +168,7 @@ impl Rate {
         let next = missing + (left + 1) * self.per();
         let more_in = if missing == 0 { Duration::ZERO } else { self.time(next - self.capacity()) };
         // More than 64 bits of requests are not told apart.
-        Level { remaining: u64::try_from(left).unwrap_or(u64::MAX), more_in: Some(more_in) }
+        Level { remaining: u64::try_from(left).unwrap_or(u64::MAX), more_in: Some(more_in), term: None }
     }
 
     /// Rounded up, so that who waits so long finds what was promised.

@@ -2,15 +2,17 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use ravelin_snapshot::rate_limit;
+use ravelin_snapshot::{PolicyKey, rate_limit};
 
 use super::{
     bucket::{Buckets, Rate},
     gate::{Entry, Gates, Queued, Seat},
     keys::{Key, Keys},
+    ledger::{Ledger, Title},
+    quota::{self, Book, Quota},
     window::{Span, Window},
 };
 
@@ -21,6 +23,15 @@ pub(super) struct Level {
     pub(super) remaining: u64,
     /// Until one more passes, if time brings it; nothing if all pass.
     pub(super) more_in: Option<Duration>,
+    /// How long the present term is, if there are terms.
+    pub(super) term: Option<Duration>,
+}
+
+/// A moment, by the clock that only goes forward and by that of the wall.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    pub(super) clock: SystemTime,
 }
 
 /// The cost does not pass.
@@ -75,12 +86,20 @@ pub(super) enum Count {
     Window(Span, Arc<Keys<Window>>),
     /// So many seats.
     Gate(u64, Arc<Gates>),
+    Quota(Quota, Arc<Book>),
+}
+
+/// Whose count it is, and where those are that outlive it.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'a> {
+    pub(super) policy: &'a PolicyKey,
+    pub(super) ledger: &'a Arc<Ledger>,
 }
 
 impl Count {
-    /// Nothing has been counted yet.
-    pub(super) fn new(said: &rate_limit::Count, start: Instant) -> Result<Self, String> {
-        Ok(match said {
+    /// Nothing has been counted yet, but what the ledger has of the limit's quota.
+    pub(super) fn new(said: &rate_limit::Limit, owner: Owner<'_>, start: Instant) -> Result<Self, String> {
+        Ok(match &said.count {
             rate_limit::Count::TokenBucket(said) => {
                 positive([said.requests.into(), said.burst.into(), said.per_ms])?;
                 let buckets = Arc::new(Buckets::new(start));
@@ -93,6 +112,11 @@ impl Count {
             rate_limit::Count::Concurrency(max) => {
                 positive([(*max).into()])?;
                 Self::Gate((*max).into(), Arc::new(Gates::new()))
+            }
+            rate_limit::Count::Quota(quota) => {
+                positive([quota.requests])?;
+                let title = Title::new(owner.policy, &said.name, quota);
+                Self::Quota(Quota::new(quota)?, owner.ledger.book(title))
             }
         })
     }
@@ -109,50 +133,66 @@ impl Count {
             (Self::Gate(_, gates), rate_limit::Count::Concurrency(max)) => {
                 Some(Self::Gate((*max).into(), Arc::clone(gates)))
             }
-            (Self::Bucket(..) | Self::Window(..) | Self::Gate(..), _) => None,
+            // A quota's book is found by its title.
+            (Self::Bucket(..) | Self::Window(..) | Self::Gate(..) | Self::Quota(..), _) => None,
         }
     }
 
-    pub(super) fn key(&self, text: &str) -> Key {
-        match self {
+    /// And the text that is to be kept with what is counted.
+    pub(super) fn key(&self, text: &str) -> (Key, Option<String>) {
+        let key = match self {
             Self::Bucket(_, buckets) => buckets.keys.key(text),
             Self::Window(_, keys) => keys.key(text),
             Self::Gate(_, gates) => gates.hashes.key(text),
-        }
+            Self::Quota(_, book) => {
+                let text = quota::shown(text);
+                return (book.accounts.key(&text), Some(text.into_owned()));
+            }
+        };
+        (key, None)
     }
 
     /// Takes `cost`, all of it or nothing; if it does not pass now, then within `patience`.
-    pub(super) fn take(&self, key: Key, cost: u64, now: Instant, patience: Duration) -> Result<Taken, Refused> {
+    pub(super) fn take(
+        &self,
+        (key, text): (Key, Option<&str>),
+        cost: u64,
+        at: Moment,
+        patience: Duration,
+    ) -> Result<Taken, Refused> {
         match self {
-            Self::Bucket(rate, buckets) => buckets.take(rate, key, cost, now, patience),
-            Self::Window(span, keys) => span.take(keys, key, cost, now, patience),
-            Self::Gate(_, _) if cost == 0 => Ok(Taken::at_once(key, self.level(key, now))),
+            Self::Bucket(rate, buckets) => buckets.take(rate, key, cost, at.now, patience),
+            Self::Window(span, keys) => span.take(keys, key, cost, at.now, patience),
+            Self::Quota(quota, book) => quota.take(book, key, text.unwrap_or_default(), cost, at.clock),
+            Self::Gate(_, _) if cost == 0 => Ok(Taken::at_once(key, self.level(key, at))),
             Self::Gate(max, gates) => {
                 let turn = match gates.enter(key, cost, *max, !patience.is_zero()) {
                     Some(Entry::Seated(seat)) => Turn::Seated(seat),
                     Some(Entry::Queued(queued)) => Turn::Queued(queued),
-                    None => return Err(Refused { level: self.level(key, now), retry_in: None }),
+                    None => return Err(Refused { level: self.level(key, at), retry_in: None }),
                 };
-                Ok(Taken { turn, ..Taken::at_once(key, self.level(key, now)) })
+                Ok(Taken { turn, ..Taken::at_once(key, self.level(key, at)) })
             }
         }
     }
 
     /// Undoes a `take` of `cost`.
-    pub(super) fn give_back(&self, taken: &Taken, cost: u64, now: Instant) {
+    pub(super) fn give_back(&self, taken: &Taken, cost: u64, at: Moment) {
         match self {
-            Self::Bucket(rate, buckets) => buckets.give_back(rate, taken.key, cost, now),
-            Self::Window(span, keys) => span.give_back(keys, taken.key, cost, taken.mark, now),
+            Self::Bucket(rate, buckets) => buckets.give_back(rate, taken.key, cost, at.now),
+            Self::Window(span, keys) => span.give_back(keys, taken.key, cost, taken.mark, at.now),
+            Self::Quota(_, book) => Quota::give_back(book, taken.key, cost, taken.mark, at.clock),
             Self::Gate(..) => {} // the seat, or the place in the queue, goes with the turn
         }
     }
 
     /// Takes nothing.
-    pub(super) fn level(&self, key: Key, now: Instant) -> Level {
+    pub(super) fn level(&self, key: Key, at: Moment) -> Level {
         match self {
-            Self::Bucket(rate, buckets) => buckets.level(rate, key, now),
-            Self::Window(span, keys) => span.level(keys, key, now),
-            Self::Gate(max, gates) => Level { remaining: gates.free(key, *max), more_in: None },
+            Self::Bucket(rate, buckets) => buckets.level(rate, key, at.now),
+            Self::Window(span, keys) => span.level(keys, key, at.now),
+            Self::Quota(quota, book) => quota.level(book, key, at.clock),
+            Self::Gate(max, gates) => Level { remaining: gates.free(key, *max), more_in: None, term: None },
         }
     }
 
@@ -162,6 +202,7 @@ impl Count {
             Self::Bucket(_, buckets) => (buckets.keys.count(), buckets.keys.evicted.get()),
             Self::Window(_, keys) => (keys.count(), keys.evicted.get()),
             Self::Gate(_, gates) => (gates.count(), 0),
+            Self::Quota(_, book) => (book.accounts.count(), book.accounts.evicted.get()),
         }
     }
 }

@@ -103,6 +103,13 @@ impl<V: Entry> Keys<V> {
         read(self.shard(key).entries.get(&key))
     }
 
+    /// Hands each entry to `visit`, a shard at a time.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(&mut V)) {
+        for shard in &self.shards {
+            lock(shard).entries.values_mut().for_each(&mut visit);
+        }
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).entries.len()).sum()

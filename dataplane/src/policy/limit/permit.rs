@@ -116,7 +116,11 @@ pub(super) fn refuse((limit, refused): Refusal<'_>) -> Reject {
         headers: fields(&limit.said, refused.level).into(),
         ..Detail::default()
     };
-    Reject { reason: Reason::RateLimited, detail: Some(Box::new(detail)) }
+    let reason = match limit.said.count {
+        Count::Quota(_) => Reason::QuotaExceeded,
+        Count::TokenBucket(_) | Count::SlidingWindow(_) | Count::Concurrency(_) => Reason::RateLimited,
+    };
+    Reject { reason, detail: Some(Box::new(detail)) }
 }
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers), as structured fields.
@@ -126,6 +130,7 @@ fn fields(limit: &rate_limit::Limit, level: Level) -> [(&'static str, String); 2
         Count::TokenBucket(said) => rate(said.requests, said.per_ms),
         Count::SlidingWindow(said) => rate(said.requests, said.per_ms),
         Count::Concurrency(max) => format!(";q={max};qu=\"concurrent-requests\""),
+        Count::Quota(said) => format!(";q={};w={}", said.requests, level.term.map_or(0, seconds)),
     };
     let more = level.more_in.map(|time| format!(";t={}", seconds(time))).unwrap_or_default();
     let now = format!("\"{}\";r={}{more}", limit.name, level.remaining);

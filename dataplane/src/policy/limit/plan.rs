@@ -10,7 +10,7 @@ use std::{
 
 use ravelin_snapshot::rate_limit;
 
-use super::{Limit, admit::Limits};
+use super::{Limit, admit::Limits, count::Owner};
 use crate::{
     expression::{Program, Scope},
     metrics::Counter,
@@ -36,7 +36,7 @@ pub(super) enum Planned<'t> {
 }
 
 impl Plans {
-    pub(super) fn compile(said: &rate_limit::Plans, before: Option<&Self>) -> Result<Self, String> {
+    pub(super) fn compile(said: &rate_limit::Plans, owner: Owner<'_>, before: Option<&Self>) -> Result<Self, String> {
         // Counts of one key expression say nothing of another's keys.
         let before = before.filter(|old| old.said.key == said.key);
         let known: Vec<&Limit> = before.into_iter().flat_map(Self::limits).collect();
@@ -49,7 +49,7 @@ impl Plans {
                 let relatives = known.iter().copied().chain(fresh.values().flatten());
                 let relative = relatives.filter(|known| known.said.name == limit.name);
                 let relative = relative.max_by_key(|known| known.count.go_on(&limit.count).is_some());
-                compiled.push(Limit::of_plan(limit, relative).map_err(|why| format!("plan {name}: {why}"))?);
+                compiled.push(Limit::of_plan(limit, owner, relative).map_err(|why| format!("plan {name}: {why}"))?);
             }
             fresh.insert(name, compiled);
         }

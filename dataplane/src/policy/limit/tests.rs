@@ -56,7 +56,7 @@ fn method(name: &str) -> Option<Expression> {
 
 fn policy_as(mode: Mode, limits: Vec<rate_limit::Limit>, before: Option<&RateLimitPolicy>) -> RateLimitPolicy {
     let said = rate_limit::RateLimitPolicy { mode, limits, plans: None };
-    RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before).unwrap()
+    RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before, &Arc::default()).unwrap()
 }
 
 fn policy(limits: Vec<rate_limit::Limit>) -> RateLimitPolicy {
@@ -256,6 +256,43 @@ fn a_ban_goes_on_across_a_swap_and_is_known_before_authentication_if_its_key_is(
     }
 }
 
+fn quota(requests: u64, per: rate_limit::Period) -> rate_limit::Count {
+    rate_limit::Count::Quota(rate_limit::Quota { requests, per, time_zone: "UTC".to_owned() })
+}
+
+#[test]
+fn a_quota_keeps_what_was_used_unless_its_terms_change() {
+    use rate_limit::Period::{Day, Month};
+    let (now, ledger) = (Instant::now(), Arc::default());
+    let key = ObjectKey::new("shop", "few");
+    let made = |limits| {
+        let said = rate_limit::RateLimitPolicy { mode: Mode::Enforce, limits, plans: None };
+        RateLimitPolicy::compile(&key, &said, None, &ledger).unwrap()
+    };
+    let by_key = |count| rate_limit::Limit { key: by_caller(), ..limit("month", count) };
+    assert_eq!(passing(&[&made(vec![by_key(quota(3, Month))])], &Method::GET, "a", now), 3);
+    // Nothing of the table before is there: the policy was away.
+    let same = made(vec![by_key(quota(3, Month))]);
+    let refused = admitted(&[&same], Phase::Main, &Method::GET, &of("a", ""), now).err().unwrap();
+    assert_eq!(refused.reason, Reason::QuotaExceeded);
+    let detail = refused.detail.unwrap();
+    // 1 January 1970.
+    assert_eq!(detail.retry_after, Some(31 * 86_400));
+    let told = format!("\"month\";q=3;w={}", 31 * 86_400);
+    assert_eq!(detail.headers[0], ("ratelimit-policy", told));
+    assert_eq!(passing(&[&made(vec![by_key(quota(5, Month))])], &Method::GET, "a", now), 2, "more was bought");
+    assert_eq!(passing(&[&made(vec![by_key(quota(3, Day))])], &Method::GET, "a", now), 3, "other terms, another count");
+    let clock = SystemTime::UNIX_EPOCH;
+    assert_eq!(same.reset_usage("month", "a", clock), Some(true));
+    assert_eq!(same.reset_usage("month", "b", clock), Some(false));
+    assert_eq!(same.reset_usage("year", "a", clock), None);
+    assert!(same.grant_usage("month", "a", 4, clock));
+    let mut usage = Vec::new();
+    assert!(!same.usage(clock, 10, |_, _| true, &mut usage));
+    assert_eq!((usage.len(), &*usage[0].key, usage[0].used, usage[0].granted), (1, "a", 0, 4));
+    assert_eq!(passing(&[&same], &Method::GET, "a", now), 7);
+}
+
 fn planned(plans: Vec<(&str, rate_limit::Plan)>, before: Option<&RateLimitPolicy>) -> RateLimitPolicy {
     let plans = rate_limit::Plans {
         select: constant(Node::Attribute(Attribute::CallerPlan)).unwrap(),
@@ -264,7 +301,7 @@ fn planned(plans: Vec<(&str, rate_limit::Plan)>, before: Option<&RateLimitPolicy
         plans: plans.into_iter().map(|(name, plan)| (name.to_owned(), plan)).collect(),
     };
     let said = rate_limit::RateLimitPolicy { mode: Mode::Enforce, limits: vec![], plans: Some(plans) };
-    RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before).unwrap()
+    RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before, &Arc::default()).unwrap()
 }
 
 fn plan(limits: Vec<rate_limit::Limit>) -> rate_limit::Plan {

@@ -154,7 +154,7 @@ impl Span {
         let used: u64 = marks.iter().filter(counted).map(|mark| u64::from(mark.count)).sum();
         let remaining = self.requests.saturating_sub(used);
         let more = if used == 0 { Some(now) } else { self.admits_at(marks, remaining + 1, now) };
-        Level { remaining, more_in: Some(Duration::from_nanos(more.unwrap_or(now).saturating_sub(now))) }
+        Level { remaining, more_in: Some(Duration::from_nanos(more.unwrap_or(now).saturating_sub(now))), term: None }
     }
 }
 

@@ -34,7 +34,7 @@ fn a_cost_beyond_the_burst_is_never_promised_and_no_cost_takes_nothing() {
     let (buckets, rate, start) = buckets(10, 1_000, 5);
     assert_eq!(take(&buckets, &rate, "a", 6, start).unwrap_err().retry_in, None);
     assert_eq!(take(&buckets, &rate, "a", u64::MAX, start).unwrap_err().retry_in, None);
-    let full = Level { remaining: 5, more_in: Some(Duration::ZERO) };
+    let full = Level { remaining: 5, more_in: Some(Duration::ZERO), term: None };
     assert_eq!(take(&buckets, &rate, "a", 0, start).unwrap(), full);
     assert_eq!(buckets.keys.count(), 0);
 }

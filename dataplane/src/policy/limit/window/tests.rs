@@ -41,7 +41,10 @@ fn a_cost_beyond_the_limit_is_never_promised_and_no_cost_takes_nothing() {
     for cost in [6, u64::from(u32::MAX) + 1, u64::MAX] {
         assert_eq!(take(&span, &keys, cost, start).unwrap_err().retry_in, None);
     }
-    assert_eq!(take(&span, &keys, 0, start).unwrap(), Level { remaining: 5, more_in: Some(Duration::ZERO) });
+    assert_eq!(
+        take(&span, &keys, 0, start).unwrap(),
+        Level { remaining: 5, more_in: Some(Duration::ZERO), term: None }
+    );
     assert_eq!(keys.count(), 0);
 }
 

@@ -153,7 +153,7 @@ impl Table {
     fn compile(&self, key: &ObjectKey, said: &Arc<Route>, label: Arc<Label>) -> Result<CompiledRoute, String> {
         let name = Arc::new(key.clone());
         let rules = rule::compile(key, said, &label, &self.auth, &self.limits, &self.backends)?;
-        let mut candidates = Vec::new();
+        let mut candidates = Vec::with_capacity(said.rules.iter().map(|rule| rule.matches.len()).sum());
         for (at, rule) in rules.iter().enumerate() {
             for one in 0..said.rules[at].matches.len() {
                 candidates.push((at, one, Arc::new(Candidate::compile(&name, said, (at, one), rule)?)));

@@ -1,7 +1,7 @@
 //! Which results were computed from which facts: a change is followed to all that it touches, and to nothing else.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -11,7 +11,7 @@ use ravelin_snapshot::{
     backend::{BackendKey, BackendKind},
 };
 
-use super::attach::Target;
+use super::{attach::Target, index::Index};
 
 /// Something that is computed and kept. In the order in which it is computed: a result depends on earlier ones only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,13 +69,11 @@ pub(super) enum Fact {
     Place(Digest),
 }
 
-type Units = HashSet<Arc<Unit>, RandomState>;
-
 /// The edges, both ways.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    reads: HashMap<Arc<Unit>, Vec<Arc<Fact>>, RandomState>,
-    readers: HashMap<Arc<Fact>, Units, RandomState>,
+    reads: HashMap<Arc<Unit>, Box<[Arc<Fact>]>, RandomState>,
+    readers: Index<Arc<Fact>, Arc<Unit>>,
 }
 
 impl Graph {
@@ -83,12 +81,14 @@ impl Graph {
     pub(super) fn set(&mut self, unit: Unit, facts: BTreeSet<Fact>) -> Vec<Fact> {
         let unit = Arc::new(unit);
         let before = self.reads.remove(&unit).unwrap_or_default();
-        let unread: Vec<Fact> = before
-            .into_iter()
-            .filter(|fact| !facts.contains(&**fact))
-            .filter_map(|fact| self.unlink(&fact, &unit))
-            .collect();
-        let facts: Vec<Arc<Fact>> = facts.into_iter().map(|fact| self.link(fact, &unit)).collect();
+        let mut unread = Vec::new();
+        for fact in before.iter().filter(|fact| !facts.contains(&***fact)) {
+            self.readers.remove(&**fact, &unit);
+            if !self.is_read(fact) {
+                unread.push(Fact::clone(fact));
+            }
+        }
+        let facts: Box<[_]> = facts.into_iter().map(|fact| self.link(fact, &unit)).collect();
         if !facts.is_empty() {
             self.reads.insert(unit, facts);
         }
@@ -96,30 +96,19 @@ impl Graph {
     }
 
     pub(super) fn readers(&self, fact: &Fact) -> impl Iterator<Item = &Unit> {
-        self.readers.get(fact).into_iter().flatten().map(|unit| &**unit)
+        self.readers.get(fact).map(|unit| &**unit)
     }
 
     pub(super) fn is_read(&self, fact: &Fact) -> bool {
-        self.readers.contains_key(fact)
+        self.readers.key(fact).is_some()
     }
 
     fn link(&mut self, fact: Fact, unit: &Arc<Unit>) -> Arc<Fact> {
-        let fact = match self.readers.get_key_value(&fact) {
-            Some((known, _)) => Arc::clone(known),
+        let fact = match self.readers.key(&fact) {
+            Some(known) => Arc::clone(known),
             None => Arc::new(fact),
         };
-        self.readers.entry(Arc::clone(&fact)).or_default().insert(Arc::clone(unit));
+        self.readers.insert(Arc::clone(&fact), Arc::clone(unit));
         fact
-    }
-
-    /// The fact, if this was its last reader.
-    fn unlink(&mut self, fact: &Arc<Fact>, unit: &Arc<Unit>) -> Option<Fact> {
-        let readers = self.readers.get_mut(fact)?;
-        readers.remove(unit);
-        if !readers.is_empty() {
-            return None;
-        }
-        self.readers.remove(fact);
-        Some(Fact::clone(fact))
     }
 }

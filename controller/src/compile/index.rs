@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     hash::Hash,
 };
 
@@ -16,19 +16,44 @@ use crate::object::Meta;
 
 /// Many to many, one way.
 #[derive(Debug)]
-pub(super) struct Index<K, V>(HashMap<K, BTreeSet<V>, foldhash::fast::RandomState>);
+pub(super) struct Index<K, V>(HashMap<K, Values<V>, foldhash::fast::RandomState>);
+
+/// Never empty. Most keys have one value, and a set of one is ten times as large.
+#[derive(Debug)]
+enum Values<V> {
+    One(V),
+    Many(BTreeSet<V>),
+}
 
 impl<K: Eq + Hash, V: Ord> Index<K, V> {
     pub(super) fn insert(&mut self, key: K, value: V) {
-        self.0.entry(key).or_default().insert(value);
+        match self.0.entry(key) {
+            Entry::Vacant(place) => drop(place.insert(Values::One(value))),
+            Entry::Occupied(mut place) => match place.get_mut() {
+                Values::One(one) if *one == value => {}
+                Values::Many(many) => drop(many.insert(value)),
+                one @ Values::One(_) => {
+                    let first = std::mem::replace(one, Values::Many(BTreeSet::new()));
+                    *one = Values::Many(first.into_iter().chain([value]).collect());
+                }
+            },
+        }
     }
 
-    pub(super) fn remove(&mut self, key: &K, value: &V) {
-        if let Some(values) = self.0.get_mut(key) {
-            values.remove(value);
-            if values.is_empty() {
-                self.0.remove(key);
+    pub(super) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q, value: &V)
+    where
+        K: Borrow<Q>,
+    {
+        let is_last = match self.0.get_mut(key) {
+            None => return,
+            Some(Values::One(one)) => one == value,
+            Some(Values::Many(many)) => {
+                many.remove(value);
+                many.is_empty()
             }
+        };
+        if is_last {
+            self.0.remove(key);
         }
     }
 
@@ -37,7 +62,30 @@ impl<K: Eq + Hash, V: Ord> Index<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.0.get(key).into_iter().flatten()
+        let (one, many) = match self.0.get(key) {
+            None => (None, None),
+            Some(Values::One(one)) => (Some(one), None),
+            Some(Values::Many(many)) => (None, Some(many)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// The key itself, if it has a value.
+    pub(super) fn key<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&K>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get_key_value(key).map(|(key, _)| key)
+    }
+}
+
+impl<V: Ord> Values<V> {
+    fn into_iter(self) -> impl Iterator<Item = V> {
+        let (one, many) = match self {
+            Self::One(one) => (Some(one), None),
+            Self::Many(many) => (None, Some(many)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
     }
 }
 

@@ -156,9 +156,12 @@ impl Names<'_> {
             route::Fallback::Backend(target) => self.destination(target).map(Fallback::Backend),
             route::Fallback::Respond(response) => DirectResponse::compile(response).map(Fallback::Respond),
         });
+        let mut backends = backends.collect::<Result<Vec<_>, String>>()?;
+        // There is mostly one, and it would have the room of four.
+        backends.shrink_to_fit();
         Ok(Forward {
             rotation: Rotation::new(said.backends.iter().map(|backend| backend.weight).filter(|weight| *weight > 0)),
-            backends: backends.collect::<Result<_, String>>()?,
+            backends,
             rewrite: said.rewrite.as_ref().map(Rewrite::compile).transpose()?,
             algorithm: said.algorithm,
             fallback: fallback.transpose()?,

@@ -49,7 +49,7 @@ pub(super) fn owned(
         let message = format!("{} hostnames are more than {MAX_HOSTNAMES}", names.len());
         notes.invalid(field, message, "Split the route.");
     }
-    let (mut hosts, mut lost) = (Vec::new(), Vec::new());
+    let (mut hosts, mut lost) = (Vec::with_capacity(names.len().min(MAX_HOSTNAMES)), Vec::new());
     for (index, name) in names.iter().enumerate().take(MAX_HOSTNAMES) {
         let Some(host) = parse(name) else {
             let message = format!("{} is no hostname", text::shown(name));

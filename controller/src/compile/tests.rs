@@ -4,7 +4,7 @@ mod anything;
 mod edits;
 mod ownership;
 
-use ravelin_crds::{ApiRouteRule, ApiRouteSpec, BackendEndpoint, BackendRef, BackendSpec};
+use ravelin_crds::{ApiRouteRule, ApiRouteSpec, BackendEndpoint, BackendRef, BackendSpec, PathMatch, RouteMatch};
 use ravelin_snapshot::{
     ObjectKey,
     backend::{Address, BackendKey, BackendKind},
@@ -81,6 +81,38 @@ fn one_changed_route_among_two_thousand_is_all_that_is_compiled() {
     assert!(third.computed <= 4, "{} results were computed", third.computed);
     let fresh = compile(&model, Options::default(), None);
     assert_eq!(third.snapshot.digest(), fresh.snapshot.digest());
+}
+
+#[test]
+fn on_a_host_of_two_thousand_routes_one_that_changes_comes_or_goes_is_all_that_is_compiled() {
+    let mut model = Model::default();
+    model.set(backend("shop", "shared"));
+    model.set(backend("shop", "other"));
+    let on = |name: String, path: &str, backend: &str| {
+        let AnyObject::ApiRoute(mut object) = route("shop", &name, "x.example", backend) else { unreachable!() };
+        let path = PathMatch { type_: None, value: Some(path.to_owned()) };
+        object.spec.rules[0].matches = vec![RouteMatch { path: Some(path), ..RouteMatch::default() }];
+        AnyObject::ApiRoute(object)
+    };
+    for n in 0..2_000 {
+        model.set(on(format!("route-{n}"), &format!("/{n}"), "shared"));
+    }
+    let mut last = compile(&model, Options::default(), None);
+    // None of them is the first by name, to which the host belongs.
+    for object in [
+        on("route-7".to_owned(), "/changed", "other"),
+        on("route-7".to_owned(), "/7", "shared"),
+        on("route-new".to_owned(), "/new", "shared"),
+    ] {
+        model.set(object);
+        last = compile(&model, Options::default(), Some(&last));
+        assert!(last.computed <= 4, "{} results were computed", last.computed);
+    }
+    model.remove(&ObjectRef::new(Kind::ApiRoute, ObjectKey::new("shop", "route-new")));
+    last = compile(&model, Options::default(), Some(&last));
+    assert!(last.computed <= 4, "{} results were computed", last.computed);
+    let fresh = compile(&model, Options::default(), None);
+    assert_eq!(last.snapshot.digest(), fresh.snapshot.digest());
 }
 
 #[test]

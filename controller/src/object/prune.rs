@@ -59,13 +59,26 @@ macro_rules! whole_specs {
 }
 
 whole_specs! {
-    ApiRoute => ApiRouteSpec,
     Backend => BackendSpec,
     BackendPolicy => BackendPolicySpec,
     AuthPolicy => AuthPolicySpec,
     RateLimitPolicy => RateLimitPolicySpec,
     Plan => PlanSpec,
     ReferenceGrant => ReferenceGrantSpec,
+}
+
+impl From<crds::ApiRoute> for Object<crds::ApiRouteSpec> {
+    fn from(object: crds::ApiRoute) -> Self {
+        let mut spec = object.spec;
+        // There are many routes. Lists that were read begin with the room of four, and mostly have one.
+        spec.hostnames.shrink_to_fit();
+        spec.rules.shrink_to_fit();
+        for rule in &mut spec.rules {
+            rule.matches.shrink_to_fit();
+            rule.backend_refs.shrink_to_fit();
+        }
+        Self::new(object.metadata.into(), spec)
+    }
 }
 
 macro_rules! pruned {
@@ -79,6 +92,7 @@ macro_rules! pruned {
 }
 
 pruned! {
+    crds::ApiRoute => ApiRoute,
     core::Service => Service,
     discovery::EndpointSlice => EndpointSlice,
     core::Secret => Secret,

@@ -220,17 +220,23 @@ pub(super) enum Unfit {
 
 pub(super) fn put(snapshot: &mut Snapshot, key: &PartKey, digest: Digest, value: &RawValue) -> Result<(), Unfit> {
     match key.clone() {
-        PartKey::Route(to) => set(&mut snapshot.routes, to, digest, value),
-        PartKey::Backend(to) => set(&mut snapshot.backends, to, digest, value),
-        PartKey::Auth(to) => set(&mut snapshot.auth, to, digest, value),
-        PartKey::Limits(to) => set(&mut snapshot.limits, to, digest, value),
-        PartKey::Certificate(to) => set(&mut snapshot.certificates, to, digest, value),
+        PartKey::Route(to) => set(&mut snapshot.routes, to, digest, value, Route::shrink),
+        PartKey::Backend(to) => set(&mut snapshot.backends, to, digest, value, |_| {}),
+        PartKey::Auth(to) => set(&mut snapshot.auth, to, digest, value, |_| {}),
+        PartKey::Limits(to) => set(&mut snapshot.limits, to, digest, value, |_| {}),
+        PartKey::Certificate(to) => set(&mut snapshot.certificates, to, digest, value, |_| {}),
     }
     .map_err(|unfit| unfit.map_or(Unfit::Damaged, |reason| Unfit::Malformed(Refusal { part: key.to_string(), reason })))
 }
 
-/// `Err(None)`: it is damaged.
-fn set<K, T>(parts: &mut Parts<K, T>, key: K, digest: Digest, value: &RawValue) -> Result<(), Option<String>>
+/// `Err(None)`: it is damaged. There are many parts of some kinds, and `shrink` gives back what reading them left.
+fn set<K, T>(
+    parts: &mut Parts<K, T>,
+    key: K,
+    digest: Digest,
+    value: &RawValue,
+    shrink: fn(&mut T),
+) -> Result<(), Option<String>>
 where
     K: Clone + Ord + Hash + Serialize,
     T: DeserializeOwned,
@@ -239,7 +245,8 @@ where
     if Digest::of(bytes) != digest {
         return Err(None);
     }
-    let value = decode(bytes).map_err(|malformed| Some(malformed.to_string()))?;
+    let mut value = decode(bytes).map_err(|malformed| Some(malformed.to_string()))?;
+    shrink(&mut value);
     parts.insert(key, Part::received(digest, value));
     Ok(())
 }

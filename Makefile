@@ -40,6 +40,10 @@ e2e: ## a kind cluster, the image, helm install, the promises in e2e/, and the c
 bench: ## Ravelin beside nginx and HAProxy, in one run
 	bench/run.sh
 
+.PHONY: bench-gate
+bench-gate: ## instructions, allocations and system calls a request, against the committed baseline
+	bench/gate.sh
+
 .PHONY: image crds docs
 image: ## the container image as an OCI archive: target/image.tar
 	deploy/image.sh

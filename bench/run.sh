@@ -11,5 +11,7 @@ if ((${#missing[@]})); then
     DEBIAN_FRONTEND=noninteractive "${apt[@]}" update >/dev/null
     DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null
 fi
+# As the gate builds it, so that one build serves both.
+export CARGO_PROFILE_RELEASE_STRIP=none
 cargo build --locked --release --quiet -p ravelin -p ravelin-bench
 PATH=$PATH:/usr/sbin "${CARGO_TARGET_DIR:-target}/release/ravelin-bench" "$@"

@@ -25,12 +25,21 @@ pub(crate) struct Target {
 
 /// Requests that were answered in `time` over `connections`.
 pub(crate) fn run(target: &Target, connections: usize, time: Duration) -> anyhow::Result<u64> {
+    let until = Instant::now() + time;
+    ask_all(target, connections, move |_| Instant::now() < until)
+}
+
+/// `each` requests over each of the `connections`.
+pub(crate) fn exactly(target: &Target, connections: usize, each: usize) -> anyhow::Result<u64> {
+    ask_all(target, connections, move |done| done < each)
+}
+
+fn ask_all(target: &Target, connections: usize, again: impl Fn(usize) -> bool + Copy + 'static) -> anyhow::Result<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answered = Rc::new(Cell::new(0));
-    let until = Instant::now() + time;
     LocalSet::new().block_on(&runtime, async {
         let tasks: Vec<_> = (0..connections)
-            .map(|start| tokio::task::spawn_local(ask(target.clone(), start, until, Rc::clone(&answered))))
+            .map(|start| tokio::task::spawn_local(ask(target.clone(), start, again, Rc::clone(&answered))))
             .collect();
         for task in tasks {
             task.await??;
@@ -40,7 +49,13 @@ pub(crate) fn run(target: &Target, connections: usize, time: Duration) -> anyhow
     Ok(answered.get())
 }
 
-async fn ask(target: Target, start: usize, until: Instant, answered: Rc<Cell<u64>>) -> anyhow::Result<()> {
+/// `again` is asked with the number of answers so far.
+async fn ask(
+    target: Target,
+    start: usize,
+    again: impl Fn(usize) -> bool,
+    answered: Rc<Cell<u64>>,
+) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(target.address).await?;
     stream.set_nodelay(true)?;
     let requests: Vec<String> = target
@@ -49,7 +64,7 @@ async fn ask(target: Target, start: usize, until: Instant, answered: Rc<Cell<u64
         .map(|path| format!("GET {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: bench\r\naccept: */*\r\n\r\n", target.host))
         .collect();
     let mut buffer = Vec::with_capacity(16 << 10);
-    for request in requests.iter().cycle().skip(start % requests.len()) {
+    for (done, request) in requests.iter().cycle().skip(start % requests.len()).enumerate() {
         stream.write_all(request.as_bytes()).await?;
         buffer.clear();
         let mut whole = None;
@@ -60,7 +75,7 @@ async fn ask(target: Target, start: usize, until: Instant, answered: Rc<Cell<u64
             }
         }
         answered.set(answered.get() + 1);
-        if Instant::now() >= until {
+        if !again(done + 1) {
             break;
         }
     }

@@ -21,6 +21,10 @@ impl Process {
         Ok(Self { child })
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The first line that it prints.
     pub(crate) fn line(&mut self) -> anyhow::Result<String> {
         let stdout = self.child.stdout.take().context("its output is not piped")?;

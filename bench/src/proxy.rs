@@ -1,6 +1,11 @@
 //! What a request costs: CPU time of the proxy per request, one worker, 64 connections, answers of 1 KB, in turns.
 
-use std::{fs, process::Stdio, rc::Rc, time::Duration};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    rc::Rc,
+    time::Duration,
+};
 
 use anyhow::Context;
 
@@ -12,7 +17,7 @@ use crate::{
 };
 
 const CONNECTIONS: usize = 64;
-const ROUTES: usize = 1000;
+pub(crate) const ROUTES: usize = 1000;
 
 struct Proxy {
     name: &'static str,
@@ -66,10 +71,14 @@ impl Proxy {
     }
 
     fn new(name: &'static str, process: Process, address: std::net::SocketAddr) -> Self {
-        let paths = Rc::new((0..ROUTES).step_by(7).map(|n| format!("{}/items", config::path(n))).collect());
-        let target = Target { address, host: config::HOST, paths };
-        Self { name, process, target, least: f64::MAX, most_per_second: 0.0 }
+        Self { name, process, target: target(address), least: f64::MAX, most_per_second: 0.0 }
     }
+}
+
+/// Requests to routes all over the table.
+pub(crate) fn target(address: std::net::SocketAddr) -> Target {
+    let paths = Rc::new((0..ROUTES).step_by(7).map(|n| format!("{}/items", config::path(n))).collect());
+    Target { address, host: config::HOST, paths }
 }
 
 fn ravelin(folder: &std::path::Path, backend: std::net::SocketAddr) -> anyhow::Result<Proxy> {
@@ -82,11 +91,22 @@ fn ravelin(folder: &std::path::Path, backend: std::net::SocketAddr) -> anyhow::R
 
 /// With one worker on the second processor, and its access log on.
 pub(crate) fn start_ravelin(objects: &std::path::Path) -> anyhow::Result<(Process, std::net::SocketAddr)> {
-    let program = std::env::current_exe()?.with_file_name("ravelin");
-    let mut command = on_processor(1, &program.to_string_lossy());
+    start_with(&mut on_processor(1, &program()?.to_string_lossy()), objects)
+}
+
+/// The release's program, which is built beside this one.
+pub(crate) fn program() -> anyhow::Result<std::path::PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name("ravelin"))
+}
+
+/// `command` is the program, or what runs it.
+pub(crate) fn start_with(
+    command: &mut Command,
+    objects: &std::path::Path,
+) -> anyhow::Result<(Process, std::net::SocketAddr)> {
     command.arg("standalone").arg(objects).args(["--workers", "1", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]);
     command.args(["--admin", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut process = Process::start(&mut command)?;
+    let mut process = Process::start(command)?;
     let ready: serde_json::Value = serde_json::from_str(&process.line()?)?;
     Ok((process, ready["http"].as_str().context("no address")?.parse()?))
 }

@@ -16,11 +16,15 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::{server::Open, upstream::UpstreamBody};
+use crate::{
+    server::{ClientBody, Open},
+    upstream::UpstreamBody,
+    wire::WireError,
+};
 
 /// The body of a request: an error if the client breaks off or is silent for too long.
 pub struct RequestBody {
-    incoming: Incoming,
+    source: Source,
     idle: Option<Idle>,
     /// Bytes that have come, for the record of the request.
     received: Option<Rc<Cell<u64>>>,
@@ -28,6 +32,53 @@ pub struct RequestBody {
     failed: Option<Rc<Cell<bool>>>,
     /// The connection is in use as long as this is.
     _open: Option<Open>,
+}
+
+/// Where a body comes from.
+pub(crate) enum Source {
+    Empty,
+    Hyper(Incoming),
+    Plain(ClientBody),
+}
+
+impl From<Incoming> for Source {
+    fn from(body: Incoming) -> Self {
+        Self::Hyper(body)
+    }
+}
+
+impl From<ClientBody> for Source {
+    fn from(body: ClientBody) -> Self {
+        Self::Plain(body)
+    }
+}
+
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Hyper(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::Client)))
+            }
+            Self::Plain(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Hyper(body) => body.is_end_stream(),
+            Self::Plain(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Hyper(body) => body.size_hint(),
+            Self::Plain(body) => body.size_hint(),
+        }
+    }
 }
 
 /// What became of a request's body.
@@ -47,25 +98,29 @@ struct Idle {
 }
 
 impl RequestBody {
-    pub fn new(incoming: Incoming, idle: Duration, open: Option<Open>) -> Self {
+    pub fn empty() -> Self {
+        Self { source: Source::Empty, idle: None, received: None, failed: None, _open: None }
+    }
+
+    pub(crate) fn new(body: impl Into<Source>, idle: Duration, open: Option<Open>) -> Self {
         let idle = Some(Idle { limit: idle, timer: None, waiting: false });
-        Self { incoming, idle, received: None, failed: None, _open: open }
+        Self { source: body.into(), idle, received: None, failed: None, _open: open }
     }
 
     /// For whoever bounds it himself.
     pub fn unbounded(incoming: Incoming) -> Self {
-        Self { incoming, idle: None, received: None, failed: None, _open: None }
+        Self { source: Source::Hyper(incoming), idle: None, received: None, failed: None, _open: None }
     }
 
     /// Counts its bytes, if it has any.
     pub(crate) fn counted(mut self, received: impl FnOnce() -> Rc<Cell<u64>>) -> Self {
-        self.received = (!self.incoming.is_end_stream()).then(received);
+        self.received = (!self.source.is_end_stream()).then(received);
         self
     }
 
     /// Tells whether it was the client that the request failed of.
     pub(crate) fn fate(&mut self) -> Fate {
-        if !self.incoming.is_end_stream() {
+        if !self.source.is_end_stream() {
             self.failed = Some(Rc::default());
         }
         Fate(self.failed.clone())
@@ -97,17 +152,17 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.source.size_hint()
     }
 }
 
 impl RequestBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        match self.source.poll(cx) {
             Poll::Ready(frame) => {
                 if let Some(idle) = &mut self.idle {
                     idle.waiting = false;
@@ -115,7 +170,7 @@ impl RequestBody {
                 if let (Some(received), Some(Ok(frame))) = (&self.received, &frame) {
                     received.set(received.get() + frame.data_ref().map_or(0, |data| data.len() as u64));
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Client)))
+                Poll::Ready(frame)
             }
             Poll::Pending => match &mut self.idle {
                 Some(idle) => idle.poll(cx).map(|()| Some(Err(BodyError::Idle))),
@@ -137,11 +192,13 @@ pub enum AnswerBody {
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     #[error("the backend broke off: {0}")]
-    Backend(#[from] hyper::Error),
+    Backend(#[from] WireError),
     #[error("the backend broke off: {0}")]
     BackendStream(#[from] h2::Error),
     #[error("the client broke off: {0}")]
     Client(#[source] hyper::Error),
+    #[error("the client broke off: {0}")]
+    ClientWire(#[source] WireError),
     #[error("the stream was silent for too long")]
     Idle,
     #[error("the request took too long")]

@@ -23,6 +23,7 @@ pub mod server;
 pub mod settings;
 pub mod table;
 pub mod upstream;
+pub mod wire;
 
 pub use ravelin_snapshot::path as normalize;
 pub use server::{Addresses, Running, StartError, start};

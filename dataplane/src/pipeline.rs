@@ -37,6 +37,7 @@ struct Exchange<'a> {
     target: &'a Target,
     now: Instant,
     clock: SystemTime,
+    grpc: bool,
     record: &'a RefCell<Record>,
 }
 
@@ -54,7 +55,8 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Reque
     let answered = match Target::read(&request, connection, id.clone(), &settings.trusted_proxies, &settings.bounds) {
         Ok(target) => {
             record.borrow_mut().target(&target);
-            let exchange = Exchange { worker, table: &table, connection, target: &target, now, clock, record: &record };
+            let exchange =
+                Exchange { worker, table: &table, connection, target: &target, now, clock, grpc, record: &record };
             exchange.stages(request).await
         }
         Err(reject) => {
@@ -111,24 +113,23 @@ impl<'a> Exchange<'a> {
         }
         let admitted = match authorise(&welcome, table, rule, &view, clock) {
             Ok(admitted) => admitted,
-            Err(reject) => return Ok(self.refuse(&reject, early, &request)),
+            Err(reject) => return Ok(self.refuse(&reject, &early)),
         };
         self.record.borrow_mut().caller(&admitted.caller.id);
         let scope = Scope { caller: &admitted.caller, ..scope };
         let mut permit = match limits(table, rule, Phase::Main, &scope, now) {
             Ok(permit) => permit, // may name the caller
-            Err(reject) => return Ok(self.refuse(&reject, early, &request)),
+            Err(reject) => return Ok(self.refuse(&reject, &early)),
         };
         if permit.waits() {
             permit = match permit.wait().await {
                 Ok(permit) => permit,
-                Err(reject) => return Ok(self.refuse(&reject, early, &request)),
+                Err(reject) => return Ok(self.refuse(&reject, &early)),
             };
         }
         permit = permit.and(early);
         self.record.borrow_mut().hold(permit.seats()); // to the end of the answer
         let caller = headers::CallerHeaders::of(table, rule, &admitted, &view, clock);
-        let grpc = headers::is_grpc(request.headers());
         let acted = match &rule.action {
             // Behind the policies, like all else.
             Action::Redirect(redirect) => Ok(self.redirect(redirect, &found)),
@@ -136,7 +137,7 @@ impl<'a> Exchange<'a> {
             Action::Reject(reason) => Err((*reason).into()),
             Action::Forward(forward) => forward::forward(self, forward, &found, &caller, request).await,
         };
-        let mut answer = acted.unwrap_or_else(|reject: Reject| self.render(&reject, grpc));
+        let mut answer = acted.unwrap_or_else(|reject: Reject| self.render(&reject));
         permit.tell(answer.headers_mut());
         Ok(answer)
     }
@@ -149,15 +150,15 @@ impl<'a> Exchange<'a> {
     }
 
     /// A refusal that still tells about the limits that admitted the request so far.
-    fn refuse<B>(&self, reject: &Reject, permit: Permit<'_>, request: &Request<B>) -> Response<AnswerBody> {
-        let mut answer = self.render(reject, headers::is_grpc(request.headers()));
+    fn refuse(&self, reject: &Reject, permit: &Permit<'_>) -> Response<AnswerBody> {
+        let mut answer = self.render(reject);
         permit.tell(answer.headers_mut());
         answer
     }
 
-    fn render(&self, reject: &Reject, grpc: bool) -> Response<AnswerBody> {
+    fn render(&self, reject: &Reject) -> Response<AnswerBody> {
         self.record.borrow_mut().refused(reject.reason);
-        reject.render(Refused { request_id: self.target.id(), grpc }).map(AnswerBody::from)
+        reject.render(Refused { request_id: self.target.id(), grpc: self.grpc }).map(AnswerBody::from)
     }
 
     fn redirect(&self, redirect: &Redirect, found: &Found<'_>) -> Response<AnswerBody> {

@@ -18,7 +18,7 @@ use http::{Request, Response, header::USER_AGENT};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
-    access_log::{End, Feed, Line, Log},
+    access_log::{End, Feed, Line, Log, Stamp},
     body::{AnswerBody, BodyError},
     metrics::{Counted, Metrics, Share, Verb},
     policy::limit::Seats,
@@ -34,6 +34,7 @@ pub struct Recorder {
     feed: Option<Feed>,
     /// Memory of lines that are written, for the next ones.
     spare: RefCell<Vec<Vec<u8>>>,
+    stamp: Stamp,
 }
 
 /// Buffers that are kept, and of which size at most.
@@ -43,7 +44,12 @@ const MAX_SPARE_BYTES: usize = 4096;
 impl Recorder {
     /// `log` is `None` if it is off.
     pub fn new(metrics: &Arc<Metrics>, log: Option<&Arc<Log>>) -> Rc<Self> {
-        Rc::new(Self { share: metrics.share(), feed: log.map(Log::feed), spare: RefCell::default() })
+        Rc::new(Self {
+            share: metrics.share(),
+            feed: log.map(Log::feed),
+            spare: RefCell::default(),
+            stamp: Stamp::default(),
+        })
     }
 
     /// A head of which nothing is known but who sent it, and what was answered. Its time is that of a moment.
@@ -52,7 +58,7 @@ impl Recorder {
         (counted.code, counted.reason) = (reason.status(), Some(reason));
         self.share.count(&counted);
         if let Some(feed) = &self.feed {
-            let mut line = Line::headless(self.space(), SystemTime::now());
+            let mut line = Line::headless(self.space(), SystemTime::now(), &self.stamp);
             line.client(peer);
             line.target(id, "", "");
             line.answered(counted.code, counted.reason);
@@ -90,7 +96,7 @@ pub struct Record {
 impl Record {
     pub fn begin<B>(recorder: &Rc<Recorder>, now: Instant, clock: SystemTime, request: &Request<B>) -> Self {
         let line = recorder.feed.as_ref().map(|_| {
-            let mut line = Line::begin(recorder.space(), clock, request.method(), request.version());
+            let mut line = Line::begin(recorder.space(), clock, &recorder.stamp, request.method(), request.version());
             if let Some(agent) = request.headers().get(USER_AGENT) {
                 line.user_agent(agent.as_bytes());
             }
@@ -256,7 +262,7 @@ impl BodyError {
             Self::Backend(_) | Self::BackendStream(_) => (End::Broken, Some(Reason::BackendRefused)),
             Self::Idle => (End::Broken, Some(Reason::BackendTimeout)),
             Self::Deadline => (End::Broken, Some(Reason::RequestTimeout)),
-            Self::Client(_) => (End::ClientGone, None),
+            Self::Client(_) | Self::ClientWire(_) => (End::ClientGone, None),
         }
     }
 }

@@ -120,6 +120,8 @@ pub struct Connection {
     pub(crate) cut: Cell<bool>,
     /// The last `Host`, and the `Forwarded` that belongs to it: nearly always the next request's too.
     forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// The last `Host`, and what it says.
+    authority: RefCell<Option<target::Authority>>,
 }
 
 impl Connection {
@@ -142,6 +144,7 @@ impl Connection {
             peer_text: HeaderValue::from_str(&peer.ip().to_string()).expect("an address is a value (invariant)"),
             cut: Cell::new(false),
             forwarded: RefCell::new(None),
+            authority: RefCell::new(None),
         }
     }
 }

@@ -38,6 +38,9 @@ use crate::{
     receiver,
     table::Table,
 };
+pub(crate) use connection::ClientBody;
+#[cfg(test)]
+pub(crate) use connection::http1::builder as http1_builder;
 pub use lifecycle::{NotReady, Origin, Progress, Stage};
 pub use stream::Open;
 pub use worker::Worker;

@@ -13,7 +13,7 @@ mod members;
 mod place;
 mod pool;
 mod resolve;
-mod socket;
+mod sending;
 mod timer;
 mod tunnel;
 mod upload;

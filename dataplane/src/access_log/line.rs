@@ -2,6 +2,7 @@
 //! may carry credentials, and a credential is never a field.
 
 use std::{
+    cell::Cell,
     io::Write,
     net::SocketAddr,
     time::{Duration, SystemTime},
@@ -32,92 +33,145 @@ pub(crate) enum End {
     ClientGone,
 }
 
+/// The second that it is, as text: most lines have that of the line before.
+#[derive(Debug)]
+pub(crate) struct Stamp(Cell<(u64, [u8; 20])>);
+
+impl Default for Stamp {
+    fn default() -> Self {
+        Self(Cell::new((0, *b"1970-01-01T00:00:00.")))
+    }
+}
+
+impl Stamp {
+    /// RFC 3339 in UTC up to the dot, and milliseconds.
+    fn of(&self, now: SystemTime) -> ([u8; 20], u32) {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (second, mut text) = self.0.get();
+        if second != since.as_secs() {
+            text = stamp(since.as_secs());
+            self.0.set((since.as_secs(), text));
+        }
+        (text, since.subsec_millis())
+    }
+}
+
+fn stamp(second: u64) -> [u8; 20] {
+    let (days, of_day) = (second / 86_400, second % 86_400);
+    let (year, month, day) = date(days);
+    let mut text = *b"0000-00-00T00:00:00.";
+    let parts = [
+        (year, 0, 4),
+        (month, 5, 2),
+        (day, 8, 2),
+        (of_day / 3600, 11, 2),
+        (of_day / 60 % 60, 14, 2),
+        (of_day % 60, 17, 2),
+    ];
+    for (value, at, width) in parts {
+        let mut rest = value;
+        for place in (at..at + width).rev() {
+            // A digit.
+            text[place] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+    }
+    text
+}
+
+/// A field's beginning. One piece of memory, so that it is one copy.
+macro_rules! name {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 impl Line {
     /// `space` is memory to write in.
-    pub(crate) fn begin(space: Vec<u8>, now: SystemTime, method: &Method, version: Version) -> Self {
-        let mut line = Self::headless(space, now);
-        line.text("method", method.as_str().as_bytes());
-        line.text("protocol", protocol(version).as_bytes());
+    pub(crate) fn begin(space: Vec<u8>, now: SystemTime, stamp: &Stamp, method: &Method, version: Version) -> Self {
+        let mut line = Self::headless(space, now, stamp);
+        line.text(name!("method"), method.as_str().as_bytes());
+        line.text(name!("protocol"), protocol(version).as_bytes());
         line
     }
 
     /// Of a head that could not be read.
-    pub(crate) fn headless(mut space: Vec<u8>, now: SystemTime) -> Self {
+    pub(crate) fn headless(mut space: Vec<u8>, now: SystemTime, stamp: &Stamp) -> Self {
         space.clear();
         let mut line = Self { text: space, backend_at: None };
+        let (second, millis) = stamp.of(now);
         line.text.extend_from_slice(b"{\"time\":\"");
-        line.time(now);
-        line.text.push(b'"');
+        line.text.extend_from_slice(&second);
+        line.digits(u64::from(millis), 3);
+        line.text.extend_from_slice(b"Z\"");
         line
     }
 
     pub(crate) fn client(&mut self, address: SocketAddr) {
-        self.name("client");
+        self.name(name!("client"));
         self.address(address);
     }
 
     pub(crate) fn target(&mut self, id: &str, host: &str, path: &str) {
-        self.text("requestId", id.as_bytes());
-        self.text("host", host.as_bytes());
-        self.text("path", path.as_bytes());
+        self.text(name!("requestId"), id.as_bytes());
+        self.text(name!("host"), host.as_bytes());
+        self.text(name!("path"), path.as_bytes());
     }
 
     pub(crate) fn user_agent(&mut self, agent: &[u8]) {
-        self.text("userAgent", agent);
+        self.text(name!("userAgent"), agent);
     }
 
     pub(crate) fn rule(&mut self, name: &RuleName) {
-        self.name("route");
+        self.name(name!("route"));
         self.text.push(b'"');
         self.escape(name.namespace.as_bytes());
         self.text.push(b'/');
         self.escape(name.route.as_bytes());
         self.text.push(b'"');
-        self.text("rule", name.rule.as_bytes());
+        self.text(name!("rule"), name.rule.as_bytes());
     }
 
     /// Never a credential: who the caller is.
     pub(crate) fn caller(&mut self, id: &str) {
-        self.text("caller", id.as_bytes());
+        self.text(name!("caller"), id.as_bytes());
     }
 
     /// What was said of a backend before is taken back.
     pub(crate) fn backend(&mut self, name: &str, took: Duration) {
         self.text.truncate(*self.backend_at.get_or_insert(self.text.len()));
-        self.text("backend", name.as_bytes());
-        self.millis("backendMs", took);
+        self.text(name!("backend"), name.as_bytes());
+        self.millis(name!("backendMs"), took);
     }
 
     pub(crate) fn endpoint(&mut self, address: SocketAddr) {
-        self.name("endpoint");
+        self.name(name!("endpoint"));
         self.address(address);
     }
 
     pub(crate) fn answered(&mut self, code: StatusCode, reason: Option<Reason>) {
-        self.number("status", u64::from(code.as_u16()));
+        self.number(name!("status"), u64::from(code.as_u16()));
         if let Some(reason) = reason {
-            self.text("reason", reason.as_str().as_bytes());
+            self.text(name!("reason"), reason.as_str().as_bytes());
         }
     }
 
     /// The whole line with its line feed.
     pub(crate) fn finish(mut self, took: Duration, (received, sent): (u64, u64), end: End) -> Vec<u8> {
-        self.millis("durationMs", took);
-        self.number("bytesIn", received);
-        self.number("bytesOut", sent);
+        self.millis(name!("durationMs"), took);
+        self.number(name!("bytesIn"), received);
+        self.number(name!("bytesOut"), sent);
         match end {
             End::Complete => {}
-            End::Broken => self.text("broken", b"backend"),
-            End::ClientGone => self.text("broken", b"client"),
+            End::Broken => self.text(name!("broken"), b"backend"),
+            End::ClientGone => self.text(name!("broken"), b"client"),
         }
         self.text.extend_from_slice(b"}\n");
         self.text
     }
 
     fn name(&mut self, name: &'static str) {
-        self.text.extend_from_slice(b",\"");
         self.text.extend_from_slice(name.as_bytes());
-        self.text.extend_from_slice(b"\":");
     }
 
     fn text(&mut self, name: &'static str, value: &[u8]) {
@@ -180,26 +234,6 @@ impl Line {
                 }
                 char => self.text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
             }
-        }
-    }
-
-    /// RFC 3339 in UTC, with milliseconds.
-    fn time(&mut self, now: SystemTime) {
-        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-        let (year, month, day) = date(days);
-        let parts = [
-            (year, 4, b'-'),
-            (month, 2, b'-'),
-            (day, 2, b'T'),
-            (second / 3600, 2, b':'),
-            (second / 60 % 60, 2, b':'),
-            (second % 60, 2, b'.'),
-            (u64::from(since.subsec_millis()), 3, b'Z'),
-        ];
-        for (value, width, after) in parts {
-            self.digits(value, width);
-            self.text.push(after);
         }
     }
 

@@ -91,7 +91,7 @@ fn parse(line: &[u8]) -> Value {
 #[test]
 fn a_line_says_who_asked_for_what_and_what_came_of_it() {
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_210_096_007);
-    let mut line = Line::begin(b"left over".to_vec(), now, &Method::GET, Version::HTTP_2);
+    let mut line = Line::begin(b"left over".to_vec(), now, &Stamp::default(), &Method::GET, Version::HTTP_2);
     line.client(([192, 0, 2, 1], 5000).into());
     line.target("r-1", "shop.example", "/orders/7");
     line.user_agent(b"curl/8");
@@ -115,7 +115,7 @@ fn a_line_says_who_asked_for_what_and_what_came_of_it() {
 fn nothing_that_a_client_sends_leaves_its_field() {
     let mut hostile: Vec<u8> = (0..=255).collect();
     hostile.extend("\u{2028}\u{85}ä\",\"status\":200,\"x\":\"".as_bytes());
-    let mut line = Line::begin(Vec::new(), SystemTime::UNIX_EPOCH, &Method::GET, Version::HTTP_11);
+    let mut line = Line::begin(Vec::new(), SystemTime::UNIX_EPOCH, &Stamp::default(), &Method::GET, Version::HTTP_11);
     line.user_agent(&hostile);
     line.target("", &"h".repeat(10_000), "/");
     let line = line.finish(Duration::ZERO, (0, 0), End::Complete);

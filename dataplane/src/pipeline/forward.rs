@@ -137,7 +137,7 @@ fn back(
         return Err(Reason::BackendRefused.into());
     }
     let headers = answer.headers_mut();
-    headers::hop_by_hop(headers, false);
+    headers::homeward(headers);
     rule.response_headers.apply(headers);
     if let Some(share) = share {
         share.apply(headers);

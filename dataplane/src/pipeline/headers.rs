@@ -81,10 +81,17 @@ pub(super) fn onward<B>(
     caller: &CallerHeaders<'_>,
 ) {
     let headers = request.headers_mut();
-    hop_by_hop(headers, true);
-    // hyper has told the client to go on as soon as its body is wanted; the backend gets the body at once.
-    headers.remove(header::EXPECT);
-    drop_disguised(headers);
+    let rare = Rare::among(headers);
+    if rare.hop {
+        hop_by_hop(headers, true);
+    }
+    if rare.expect {
+        // The client has been told to go on as soon as its body was wanted; the backend gets the body at once.
+        headers.remove(header::EXPECT);
+    }
+    if rare.disguised {
+        drop_disguised(headers);
+    }
     headers.reserve(ADDED); // at once, not by doubling
     connection.tell(headers, target.authority());
     headers.insert(crate::request::X_REQUEST_ID, target.id_value().clone());
@@ -92,9 +99,47 @@ pub(super) fn onward<B>(
     caller.apply(headers);
 }
 
+/// What few heads have, found in one pass: a look-up of each would cost more than all the rest.
+#[derive(Default)]
+struct Rare {
+    /// Something that is for one connection only.
+    hop: bool,
+    expect: bool,
+    /// What could be one of ours in disguise.
+    disguised: bool,
+}
+
+impl Rare {
+    fn among(headers: &HeaderMap) -> Self {
+        let mut rare = Self::default();
+        for name in headers.keys() {
+            let name = name.as_str();
+            match name.len() {
+                2 => rare.hop |= name == "te",
+                6 => rare.expect |= name == "expect",
+                7 => rare.hop |= name == "upgrade",
+                10 => rare.hop |= matches!(name, "connection" | "keep-alive"),
+                14 => rare.hop |= name == "http2-settings",
+                16 => rare.hop |= name == "proxy-connection",
+                17 => rare.hop |= name == "transfer-encoding",
+                _ => {}
+            }
+            rare.disguised |= name.contains('_');
+        }
+        rare
+    }
+}
+
+/// Takes off an answer what is for one connection only.
+pub(super) fn homeward(headers: &mut HeaderMap) {
+    if Rare::among(headers).hop {
+        hop_by_hop(headers, false);
+    }
+}
+
 /// Takes off what is for one connection only (RFC 9110, 7.6.1), in either direction. An upgrade stays if both sides know of
 /// it: it is tunnelled.
-pub(super) fn hop_by_hop(headers: &mut HeaderMap, request: bool) {
+fn hop_by_hop(headers: &mut HeaderMap, request: bool) {
     let upgrade = upgrade(headers);
     let trailers = request && headers.get_all(header::TE).iter().any(|value| has_token(value, "trailers"));
     if headers.contains_key(header::CONNECTION) {

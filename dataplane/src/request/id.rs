@@ -1,8 +1,11 @@
 //! `x-request-id`: a client's own, or a fresh one.
 
-use std::{cell::Cell, hash::BuildHasher};
+use std::{
+    cell::{Cell, RefCell},
+    hash::BuildHasher,
+};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -22,29 +25,52 @@ pub fn keep(headers: &HeaderMap) -> Option<HeaderValue> {
 pub(crate) struct RequestIds {
     worker: u64,
     count: Cell<u64>,
+    /// Memory for the next ones. It is small, for one that is kept keeps all of it.
+    room: RefCell<BytesMut>,
 }
+
+/// Ids that share a piece of memory.
+const TOGETHER: usize = 32;
+
+const LENGTH: usize = 32;
 
 impl RequestIds {
     pub(crate) fn new() -> Self {
         let random = || getrandom::u64().unwrap_or_else(|_| foldhash::fast::RandomState::default().hash_one(0));
-        Self { worker: random(), count: Cell::new(random()) }
+        Self { worker: random(), count: Cell::new(random()), room: RefCell::default() }
     }
 
     pub(crate) fn next(&self) -> HeaderValue {
         let count = self.count.get().wrapping_add(1);
         self.count.set(count);
-        let mut text = Vec::with_capacity(32);
+        let mut room = self.room.borrow_mut();
+        if room.capacity() < LENGTH {
+            *room = BytesMut::with_capacity(TOGETHER * LENGTH);
+        }
         // Mixed, so that an id does not tell how many requests there have been; one to one, so that none repeats.
         for word in [self.worker ^ mix(count), mix(count ^ self.worker)] {
-            text.extend(word.to_be_bytes().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+            room.extend_from_slice(&digits(word));
         }
         // Invariant: hexadecimal digits are visible ASCII.
-        HeaderValue::from_maybe_shared(Bytes::from(text)).expect("digits are a value (invariant)")
+        HeaderValue::from_maybe_shared(room.split().freeze()).expect("digits are a value (invariant)")
     }
 }
 
-fn digit(nibble: u8) -> u8 {
-    b"0123456789abcdef"[usize::from(nibble)]
+/// The first digit first.
+fn digits(word: u64) -> [u8; 16] {
+    // A digit to a byte, all at once.
+    let spread = |half: u64| {
+        let pairs = (half | (half << 16)) & 0x0000_ffff_0000_ffff;
+        let bytes = (pairs | (pairs << 8)) & 0x00ff_00ff_00ff_00ff;
+        (bytes | (bytes << 4)) & 0x0f0f_0f0f_0f0f_0f0f
+    };
+    let text = |nibbles: u64| {
+        // One in each byte that is ten or more, for which the letters begin 39 places after the digits.
+        let letters = ((nibbles + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+        (nibbles + 0x3030_3030_3030_3030 + letters * 39).to_be_bytes()
+    };
+    let (high, low) = (text(spread(word >> 32)), text(spread(word & 0xffff_ffff)));
+    std::array::from_fn(|at| if at < 8 { high[at] } else { low[at - 8] })
 }
 
 /// The finalizer of splitmix64: a bijection.
@@ -66,6 +92,13 @@ mod tests {
         let some: HashSet<_> = (0..10_000).map(|_| ids.next().to_str().unwrap().to_owned()).collect();
         assert_eq!(some.len(), 10_000);
         assert!(some.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    }
+
+    #[test]
+    fn digits_are_those_of_the_number() {
+        for word in [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 0x9a9a_0f0f_a9a9_f0f0] {
+            assert_eq!(str::from_utf8(&digits(word)).unwrap(), format!("{word:016x}"));
+        }
     }
 
     #[test]

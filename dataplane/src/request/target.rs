@@ -24,7 +24,7 @@ pub struct Target {
 
 /// What the client calls us: host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Authority {
+pub(super) struct Authority {
     text: HeaderValue,
     /// If it is not simply the beginning of `text`.
     lower: Option<String>,
@@ -159,13 +159,27 @@ fn authority<B>(request: &Request<B>, connection: &Connection) -> Result<Authori
                 Some(_) | None => Ok(asked),
             }
         }
-        (None, Some(host)) => Authority::read(host).ok_or_else(bad),
+        (None, Some(host)) => connection.authority(host).ok_or_else(bad),
         // The first HTTP had no `Host`: the address is its name for us.
         (None, None) if request.version() < Version::HTTP_11 => {
             let address = HeaderValue::try_from(connection.local.to_string()).map_err(|_| bad())?;
             Authority::read(&address).ok_or_else(bad)
         }
         (None, None) => Err(bad()),
+    }
+}
+
+impl Connection {
+    /// What a `Host` says: nearly always what the one before it said.
+    fn authority(&self, host: &HeaderValue) -> Option<Authority> {
+        let mut cached = self.authority.borrow_mut();
+        if let Some(authority) = cached.as_ref().filter(|authority| authority.text == host) {
+            return Some(authority.clone());
+        }
+        // A copy: the value that was read shares the whole buffer of its head, which would stay as long as this.
+        let copy = HeaderValue::from_bytes(host.as_bytes()).ok()?;
+        *cached = Authority::read(&copy);
+        cached.clone()
     }
 }
 

@@ -3,6 +3,7 @@
 mod exchange;
 pub(super) mod http1;
 mod http2;
+mod plain;
 mod watchdog;
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::request::{Connection, Scheme};
 use exchange::Line;
+pub(crate) use plain::ClientBody;
 
 /// Why a connection ends before its first request.
 #[derive(Debug, thiserror::Error)]

@@ -48,9 +48,9 @@ impl Stream {
         Self { io, early, pulse, instead: None, malformed: None, scan: None }
     }
 
-    /// Targets with a fragment are to be told of.
-    pub(super) fn scan(&mut self) {
-        self.scan = Some(Scan::default());
+    /// Whether targets with a fragment are to be told of.
+    pub(super) fn scan(&mut self, told: bool) {
+        self.scan = told.then(Scan::default);
     }
 
     /// The head that the parser refused, which ended the connection.
@@ -64,6 +64,11 @@ impl Stream {
         let mut early = BytesMut::from(bytes);
         early.extend_from_slice(&self.early);
         self.early = early;
+    }
+
+    /// Some of a head has been read already.
+    pub(super) fn head_begins(&self) {
+        self.pulse.head.store(true, Relaxed);
     }
 
     /// While no request is under way, what is written may be a refusal by the parser, which becomes one of ours.

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Poll, Waker},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::HeaderValue;
@@ -37,11 +37,22 @@ pub struct Worker {
     pub(super) http1: http1::Builder,
     table: RefCell<Rc<Held>>,
     ids: RequestIds,
+    date: Cell<(u64, Date)>,
     closing: Cell<bool>,
     bell: Bell,
     /// Connections and tunnels.
     open: Cell<usize>,
     emptied: Notify,
+}
+
+/// In the form of RFC 9110, 5.6.7.
+pub(super) type Date = [u8; 29];
+
+fn date_of(second: u64) -> Date {
+    let time = i64::try_from(second).ok().and_then(|second| chrono::DateTime::from_timestamp(second, 0));
+    let text = time.unwrap_or_default().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    // Invariant: it has that length from year 0 to 9999.
+    text.as_bytes().try_into().unwrap_or(*b"Thu, 01 Jan 1970 00:00:00 GMT")
 }
 
 /// A table as one worker holds it.
@@ -64,6 +75,7 @@ impl Worker {
             http1: connection::http1::builder(&shared.settings.bounds),
             table: RefCell::new(Rc::new(Held(shared.table()))),
             ids: RequestIds::new(),
+            date: Cell::new((u64::MAX, [0; 29])),
             closing: Cell::new(false),
             bell: Bell::default(),
             open: Cell::new(0),
@@ -85,6 +97,18 @@ impl Worker {
     /// A fresh `x-request-id`.
     pub fn request_id(&self) -> HeaderValue {
         self.ids.next()
+    }
+
+    /// `Date`, as it is now.
+    pub(super) fn date(&self) -> Date {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (second, date) = self.date.get();
+        if second == now {
+            return date;
+        }
+        let date = date_of(now);
+        self.date.set((now, date));
+        date
     }
 
     /// Answers tell clients to come again over another connection.

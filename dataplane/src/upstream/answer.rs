@@ -1,7 +1,6 @@
 //! The body of a backend's answer, and what keeps it coming.
 
 use std::{
-    future::poll_fn,
     mem,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -10,7 +9,6 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 
 use super::{
@@ -33,22 +31,28 @@ pub struct UpstreamBody {
 }
 
 pub(super) enum Source {
-    Http1 { body: Incoming, way: Way },
-    Http2 { body: http2::Answer, _upload: Option<Task>, _stream: Stream },
+    /// HTTP/1.1, all of it: the connection is back in its pool already, or closed.
+    Whole(Option<Bytes>),
+    /// HTTP/1.1: the connection, and where it goes afterwards.
+    Driven {
+        connection: Box<Connection>,
+        pools: Pools,
+    },
+    Http2 {
+        body: http2::Answer,
+        _upload: Option<Task>,
+        _stream: Stream,
+    },
 }
 
-/// What moves the bytes of HTTP/1.1.
-pub(super) enum Way {
-    /// All has come: the connection is back in its pool already, or closed.
-    Over,
-    /// The connection, polled with the body, and where it goes afterwards.
-    Driven { connection: Box<Connection>, pools: Pools },
-    /// The answer has begun before the request was read to its end. A reader that waits for the one before it goes on
-    /// with the other must not hold up either, so the connection has a task of its own; it is not used again.
-    Own { _task: Task },
-}
-
+/// Ends with this value.
 pub(super) struct Task(JoinHandle<()>);
+
+impl Task {
+    pub(super) fn spawn(work: impl Future<Output = ()> + 'static) -> Self {
+        Self(tokio::task::spawn_local(work))
+    }
+}
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -86,53 +90,54 @@ pub(super) struct Begun {
 }
 
 impl Source {
-    pub(super) fn http1(body: Incoming, mut connection: Box<Connection>, begun: &Begun) -> Self {
-        let way = if connection.is_idle() {
+    pub(super) fn http1(mut connection: Box<Connection>, begun: &Begun) -> Self {
+        connection.send_apart();
+        let whole = connection.take_whole();
+        if connection.is_idle() {
             begun.pools.put(connection);
-            Way::Over
-        } else if begun.upload.ended() {
-            Way::Driven { connection, pools: begun.pools.clone() }
-        } else {
-            Way::Own { _task: Task(tokio::task::spawn_local(poll_fn(move |cx| connection.poll(cx)))) }
-        };
-        Self::Http1 { body, way }
+            return Self::Whole(whole);
+        }
+        if connection.decoder().is_over() {
+            return Self::Whole(whole); // and the connection is closed
+        }
+        Self::Driven { connection, pools: begun.pools.clone() }
     }
 
-    /// A request that is still under way has a task of its own, as in [`Way::Own`].
+    /// A request that is still under way has a task of its own.
     pub(super) fn http2(body: http2::Answer, mut pump: http2::Pump, stream: Stream) -> Self {
-        let upload = (!pump.is_done()).then(|| Task(tokio::task::spawn_local(poll_fn(move |cx| pump.poll(cx)))));
+        let upload = (!pump.is_done()).then(|| Task::spawn(std::future::poll_fn(move |cx| pump.poll(cx))));
         Self::Http2 { body, _upload: upload, _stream: stream }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
-            Self::Http1 { body, way: Way::Over | Way::Own { .. } } => {
-                Pin::new(body).poll_frame(cx).map(|piece| piece.map(|piece| piece.map_err(BodyError::from)))
-            }
-            Self::Http1 { body, way: Way::Driven { connection, .. } } => {
-                connection.poll_body(body, cx).map(|piece| piece.map(|piece| piece.map_err(BodyError::from)))
+            Self::Whole(data) => Poll::Ready(data.take().map(|data| Ok(Frame::data(data)))),
+            Self::Driven { connection, .. } => {
+                connection.poll_body(cx).map(|piece| piece.map(|piece| piece.map_err(BodyError::from)))
             }
             Self::Http2 { body, .. } => body.poll(cx).map(|piece| piece.map(|piece| piece.map_err(BodyError::from))),
         }
     }
 
-    fn is_over(&self) -> bool {
-        matches!(self, Self::Http1 { way: Way::Over, .. })
+    fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole(_))
     }
 
     /// After the last piece: a connection that can be used again is; any other is closed.
     fn finish(&mut self) {
-        if let Self::Http1 { way, .. } = self
-            && let Way::Driven { connection, pools } = mem::replace(way, Way::Over)
-            && connection.is_idle()
+        if let Self::Driven { .. } = self
+            && let Self::Driven { mut connection, pools } = mem::replace(self, Self::Whole(None))
         {
-            pools.put(connection);
+            connection.rejoin();
+            if connection.is_idle() {
+                pools.put(connection);
+            }
         }
     }
 
     fn break_off(&mut self) {
-        if let Self::Http1 { way, .. } = self {
-            *way = Way::Over;
+        if let Self::Driven { .. } = self {
+            *self = Self::Whole(None);
         }
     }
 }
@@ -140,7 +145,7 @@ impl Source {
 impl UpstreamBody {
     pub(super) fn new(source: Source, begun: Begun) -> Self {
         let Begun { upload, mut timer, stream_idle, flight, .. } = begun;
-        let silence = stream_idle.filter(|_| !source.is_over()).map(|limit| {
+        let silence = stream_idle.filter(|_| !source.is_whole()).map(|limit| {
             let seen = (0, upload.frames());
             Silence { quarter: limit / 4, quiet: 0, upload, pieces: 0, seen }
         });
@@ -149,9 +154,8 @@ impl UpstreamBody {
     }
 
     /// Of an answer that has none: a 101.
-    pub(super) fn none(body: Incoming) -> Self {
-        let source = Source::Http1 { body, way: Way::Over };
-        Self { source, timer: Timer::default(), silence: None, _flight: None }
+    pub(super) fn none() -> Self {
+        Self { source: Source::Whole(None), timer: Timer::default(), silence: None, _flight: None }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
@@ -188,14 +192,18 @@ impl Body for UpstreamBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Http1 { body, .. } => body.is_end_stream(),
+            Source::Whole(data) => data.is_none(),
+            Source::Driven { connection, .. } => connection.decoder().is_over(),
             Source::Http2 { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Http1 { body, .. } => body.size_hint(),
+            Source::Whole(data) => SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64)),
+            Source::Driven { connection, .. } => {
+                connection.decoder().left().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
             Source::Http2 { body, .. } => body.size_hint(),
         }
     }

@@ -37,6 +37,8 @@ pub(super) enum Why {
     Closed,
     /// An answer began, and was none.
     Garbage,
+    /// The client did not send its body to the end.
+    Unsendable,
     Expired(Expired),
 }
 
@@ -44,7 +46,7 @@ impl Broken {
     fn fail(self) -> Failure {
         let reason = match self.why {
             Why::Expired(expired) => expired.into(),
-            Why::Closed | Why::Garbage => Reason::BackendRefused,
+            Why::Closed | Why::Garbage | Why::Unsendable => Reason::BackendRefused,
         };
         Failure::new(reason, self.again)
     }
@@ -95,25 +97,25 @@ impl<'a> Attempt<'a> {
                 Ok(connection) => connection,
                 Err(reason) => return Err(Failure::new(reason, Some(request))),
             };
-            let upload = request.body().share();
-            match connection.exchange(request, upgrade.is_some(), &mut self.timer).await {
+            let lost = match connection.exchange(&mut request, upgrade.is_some(), &mut self.timer).await {
                 Ok(answer) => {
                     return match upgrade {
                         Some((client, run)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                             self.tunnel(run, client, *connection, answer, flight)
                         }
                         _ => {
-                            let begun = self.begun(upload, flight);
-                            Ok(answer.map(|body| UpstreamBody::new(Source::http1(body, connection, &begun), begun)))
+                            let begun = self.begun(request.into_body(), flight);
+                            Ok(answer.map(|()| UpstreamBody::new(Source::http1(connection, &begun), begun)))
                         }
                     };
                 }
-                Err(Broken { resend: true, again: Some(again), .. }) => {
-                    self.endpoint.counts.count_resent();
-                    (request, place) = (again, Some(connection.into_place()));
-                }
-                Err(broken) => return Err(broken.fail()),
+                Err(lost) => lost,
+            };
+            if !lost.resend {
+                return Err(Broken { why: lost.why, again: lost.again.then_some(request), resend: false }.fail());
             }
+            self.endpoint.counts.count_resent();
+            place = Some(connection.into_place());
         }
     }
 
@@ -134,7 +136,7 @@ impl<'a> Attempt<'a> {
         let connecting = tokio::time::timeout(limit, http1::connect(self.endpoint.address));
         let connected = self.timer.limit(connecting).await?.map_err(|_| Reason::BackendTimeout)?;
         let stream = connected.map_err(|_| Reason::BackendRefused)?;
-        http1::Connection::over(stream, self.endpoint, place).await.map_err(|_| Reason::BackendRefused)
+        Ok(http1::Connection::over(stream, self.endpoint, place))
     }
 
     fn tunnel(
@@ -142,14 +144,14 @@ impl<'a> Attempt<'a> {
         run: &dyn Fn(Tunnel),
         client: &OnUpgrade,
         connection: http1::Connection,
-        answer: Response<hyper::body::Incoming>,
+        answer: Response<()>,
         flight: Flight,
     ) -> Result<Response<UpstreamBody>, Failure> {
         let refused = Failure::new(Reason::BackendRefused, None);
         let (socket, ahead, place) = connection.into_tunnel().ok_or(refused)?;
         let backend = tunnel::Backend { socket, ahead, place, flight };
         run(tunnel::dig(client.clone(), backend, self.stream_idle));
-        Ok(answer.map(UpstreamBody::none))
+        Ok(answer.map(|()| UpstreamBody::none()))
     }
 
     /// A stream that the backend has refused is opened again, as long as [`RESENDS`] allows.

@@ -1,51 +1,95 @@
 //! One HTTP/1.1 connection to a backend, driven by whoever has it.
 
 use std::{
+    cell::RefCell,
     future::{Future, poll_fn},
     io,
+    mem::{self, MaybeUninit},
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::{Arc, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
-use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-};
-use http_body::{Body, Frame};
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpSocket, TcpStream};
-
-use super::{
-    attempt::{Broken, Why},
-    endpoint::Endpoint,
-    place::Place,
-    socket::{Seen, Socket},
-    timer::Timer,
-    upload::Upload,
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Frame;
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncReadExt, ReadBuf},
+    net::{
+        TcpSocket, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 
-/// Of an answer; also the largest piece of a body that is read at once.
+use super::{attempt::Why, endpoint::Endpoint, place::Place, sending::Sending, timer::Timer, upload::Upload};
+use crate::{
+    upstream::{answer::Task, sending},
+    wire::{self, Answer, AnswerHead, Decoder, Piece, WireError},
+};
+
+/// Of an answer's head; also the largest piece of a body that is read at once.
 const BUFFER: usize = 64 << 10;
+
+/// What is read at once, to begin with.
+const READ: usize = 8 << 10;
 
 /// Of interim answers (1xx, which end here) before the final one, bytes.
 const INTERIM: usize = 256 << 10;
 
-/// A connection and its future. Whoever uses it polls both; between uses it is in its worker's pool, and nobody does.
+/// Of trailers.
+const TRAILERS: wire::Bounds = wire::Bounds { bytes: 16 << 10, fields: 100 };
+
+/// A connection between uses is in its worker's pool, and nobody polls it.
 pub(super) struct Connection {
-    sender: http1::SendRequest<Upload>,
-    /// `None`: it has ended, and the socket is closed.
-    driver: Option<http1::Connection<TokioIo<Socket>, Upload>>,
-    seen: Rc<Seen>,
+    io: Io,
+    /// What was read and not yet taken.
+    buffer: BytesMut,
+    /// Bytes of it that are known to be no whole head.
+    partial: usize,
+    /// How much is read at once.
+    read: usize,
+    sending: Sending,
+    /// Of the answer that is being read.
+    decoder: Decoder,
+    /// The backend takes another request over it.
+    keep: bool,
     /// It has had an exchange before.
     used: bool,
+    spare: HeaderMap,
     pub(super) endpoint: Weak<Endpoint>,
     pub(super) endpoint_id: u64,
     place: Place,
+}
+
+enum Io {
+    Whole(TcpStream),
+    /// The answer has begun before the request was sent to its end: the rest of it has a task of its own, for a reader that
+    /// waits for the one before it goes on with the other must not hold up either.
+    Read {
+        half: OwnedReadHalf,
+        sent: Rc<RefCell<Option<Sent>>>,
+        _rest: Task,
+    },
+    /// In between, and after a panic.
+    Nowhere,
+}
+
+/// The half that a request was sent over to its end.
+struct Sent {
+    half: OwnedWriteHalf,
+    sending: Sending,
+}
+
+/// An exchange that came to nothing.
+pub(super) struct Lost {
+    pub(super) why: Why,
+    /// The request may be sent once more: nothing of it was processed, or its method is idempotent and it has no body.
+    pub(super) again: bool,
+    /// It is to be sent again at once: that was the connection's end, not the request's.
+    pub(super) resend: bool,
 }
 
 /// Opens a socket. Its answers are to be sent on at once, so Nagle's algorithm is off.
@@ -56,19 +100,21 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 impl Connection {
-    pub(super) async fn over(stream: TcpStream, endpoint: &Arc<Endpoint>, place: Place) -> hyper::Result<Box<Self>> {
-        let seen = Rc::<Seen>::default();
-        let io = TokioIo::new(Socket::new(stream, Rc::clone(&seen)));
-        let (sender, driver) = http1::Builder::new().max_buf_size(BUFFER).writev(true).handshake(io).await?;
-        Ok(Box::new(Self {
-            sender,
-            driver: Some(driver),
-            seen,
+    pub(super) fn over(stream: TcpStream, endpoint: &Arc<Endpoint>, place: Place) -> Box<Self> {
+        Box::new(Self {
+            io: Io::Whole(stream),
+            buffer: BytesMut::new(),
+            partial: 0,
+            read: READ,
+            sending: Sending::default(),
+            decoder: Decoder::Length(0),
+            keep: true,
             used: false,
+            spare: HeaderMap::new(),
             endpoint: Arc::downgrade(endpoint),
             endpoint_id: endpoint.id,
             place,
-        }))
+        })
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -82,132 +128,212 @@ impl Connection {
 
     /// After a 101: the socket, what has been read beyond the answer's head, and the place. `None`: the request is still
     /// being written.
-    pub(super) fn into_tunnel(mut self) -> Option<(Socket, Bytes, Place)> {
-        let mut driver = self.driver.take()?;
-        // It ends once both messages have: after a request with a body that may take long, and nobody asks for that.
-        let mut unwoken = Context::from_waker(Waker::noop());
-        if Pin::new(&mut driver).poll_without_shutdown(&mut unwoken).is_pending() {
-            return None;
+    pub(super) fn into_tunnel(self) -> Option<(TcpStream, Bytes, Place)> {
+        match self.io {
+            Io::Whole(stream) if self.sending.is_over() => Some((stream, self.buffer.freeze(), self.place)),
+            Io::Whole(_) | Io::Read { .. } | Io::Nowhere => None,
         }
-        let parts = driver.into_parts();
-        Some((parts.io.into_inner(), parts.read_buf, self.place))
     }
 
-    /// Sends the request and waits for the head of its answer. Dropping the future closes the connection.
+    /// Sends the request and waits for the head of its answer, whose body is read with [`Self::poll_body`]. Dropping the
+    /// future closes the connection.
     pub(super) async fn exchange(
         &mut self,
-        mut request: Request<Upload>,
+        request: &mut Request<Upload>,
         upgradable: bool,
         timer: &mut Timer,
-    ) -> Result<Response<Incoming>, Broken> {
-        *request.version_mut() = Version::HTTP_11; // the client's may be another, without chunks
-        let body = request.body().share();
-        let harmless = body.is_empty() && request.method().is_idempotent();
-        // What cannot be sent again had better not be sent to a dead connection: that is worth a system call.
-        let reused = std::mem::replace(&mut self.used, true);
-        self.seen.begin(reused && !harmless);
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let (driver, seen) = (&mut self.driver, &self.seen);
+    ) -> Result<Response<()>, Lost> {
+        let harmless = request.body().is_empty() && request.method().is_idempotent();
+        let reused = mem::replace(&mut self.used, true);
+        let mut received = 0;
+        self.keep = false; // until the answer says otherwise
+        self.sending.begin(request);
+        let method = request.method();
+        let mut fresh = reused;
         let outcome = poll_fn(|cx| {
-            let ended = drive(driver, cx);
-            if seen.written() {
-                body.forget();
+            if mem::take(&mut fresh) && self.is_stale(cx, !harmless) {
+                return Poll::Ready(Err(Why::Closed));
             }
-            // Only the driver brings the answer, and it was just polled: a waker would wake this very task.
-            let mut unwoken = Context::from_waker(Waker::noop());
-            let mut arrived = answer.as_mut().poll(&mut unwoken);
-            if ended && arrived.is_pending() {
-                *driver = None; // which tells the request of its fate
-                arrived = answer.as_mut().poll(&mut unwoken);
-            }
-            if let Poll::Ready(answer) = arrived {
-                return Poll::Ready(Ok(answer));
-            }
-            if seen.received() > INTERIM {
-                return Poll::Ready(Err(Why::Garbage));
-            }
-            timer.poll(cx).map(|expired| Err(Why::Expired(expired)))
+            self.poll_exchange(cx, method, &mut received, timer)
         })
         .await;
-        let (why, unsent) = match outcome {
-            Ok(Ok(answer)) if is_wrong(&answer, upgradable) => (Why::Garbage, None),
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(mut error)) => match error.take_message() {
-                None if seen.received() > 0 => (Why::Garbage, None),
-                unsent => (Why::Closed, unsent),
-            },
-            Err(why) => (why, None),
+        let why = match outcome {
+            Ok(head) if head.answer.status() == StatusCode::SWITCHING_PROTOCOLS && !upgradable => Why::Garbage,
+            Ok(head) => {
+                (self.decoder, self.keep) = (head.body, head.keep);
+                // The next answer's fields go where the request's were.
+                self.spare = wire::emptied(mem::take(request.headers_mut()));
+                return Ok(head.answer);
+            }
+            Err(why) => why,
         };
-        let again = match unsent {
-            Some(request) => Some(request),
-            None if harmless || (!seen.written() && body.rewind()) => parse(&seen.head(), body),
-            None => None,
-        };
-        let resend = reused && why == Why::Closed;
-        Err(Broken { why, again, resend })
+        let again = why != Why::Unsendable && (harmless || (!self.sending.has_begun() && request.body().rewind()));
+        Err(Lost { why, again, resend: reused && why == Why::Closed && again })
     }
 
-    /// The next piece of an answer's body; moves bytes as far as that takes.
-    pub(super) fn poll_body(
+    /// Whether something has come that nobody asked for: the end, or bytes. What cannot be sent again had better not be sent
+    /// to a dead connection: then the kernel is asked (`probe`), rather than only the event loop.
+    fn is_stale(&mut self, cx: &mut Context<'_>, probe: bool) -> bool {
+        let Io::Whole(stream) = &self.io else { return true };
+        if !self.buffer.is_empty() || peek(stream, cx) {
+            return true;
+        }
+        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        probe && !matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Err(error) if would_block(&error))
+    }
+
+    fn poll_exchange(
         &mut self,
-        body: &mut Incoming,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        // As above: only the driver brings it.
-        let mut unwoken = Context::from_waker(Waker::noop());
-        if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(&mut unwoken) {
-            return Poll::Ready(frame);
+        method: &Method,
+        received: &mut usize,
+        timer: &mut Timer,
+    ) -> Poll<Result<AnswerHead, Why>> {
+        let Io::Whole(stream) = &mut self.io else { return Poll::Ready(Err(Why::Closed)) };
+        let sent = self.sending.poll(cx, Pin::new(stream));
+        if let Poll::Ready(Err(sending::Failed::Body)) = sent {
+            return Poll::Ready(Err(Why::Unsendable));
         }
-        let _ = self.poll(cx); // what it came to, the body tells
-        Pin::new(body).poll_frame(&mut unwoken)
+        if let Poll::Ready(head) = self.poll_head(cx, method, received) {
+            return Poll::Ready(head);
+        }
+        if let Poll::Ready(Err(_)) = sent {
+            return Poll::Ready(Err(Why::Closed)); // and it has left no answer
+        }
+        timer.poll(cx).map(|expired| Err(Why::Expired(expired)))
     }
 
-    /// Moves bytes, for as long as the exchange goes on in either direction.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if drive(&mut self.driver, cx) {
-            self.driver = None;
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: &Method,
+        received: &mut usize,
+    ) -> Poll<Result<AnswerHead, Why>> {
+        let bounds = wire::Bounds { bytes: BUFFER, ..TRAILERS };
+        loop {
+            let answer =
+                match wire::may_be_whole(&self.buffer, mem::take(&mut self.partial)) || self.buffer.len() >= BUFFER {
+                    true => wire::read_answer(&mut self.buffer, &mut self.spare, method, bounds),
+                    false => Answer::Partial,
+                };
+            match answer {
+                Answer::Final(head) => return Poll::Ready(Ok(head)),
+                Answer::Garbage => return Poll::Ready(Err(Why::Garbage)),
+                Answer::Interim if *received > INTERIM => return Poll::Ready(Err(Why::Garbage)),
+                Answer::Interim => continue,
+                Answer::Partial => self.partial = self.buffer.len(),
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(0) | Err(_) if *received == 0 => return Poll::Ready(Err(Why::Closed)),
+                Ok(0) | Err(_) => return Poll::Ready(Err(Why::Garbage)),
+                Ok(count) => *received += count,
+            }
         }
-        if self.driver.is_none() || self.is_idle() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Reads what is there, as much as there is room for; 0: the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.buffer.reserve(self.read);
+        let count = ready!(match &mut self.io {
+            Io::Whole(stream) => pin!(stream.read_buf(&mut self.buffer)).poll(cx),
+            Io::Read { half, .. } => pin!(half.read_buf(&mut self.buffer)).poll(cx),
+            Io::Nowhere => Poll::Ready(Ok(0)),
+        })?;
+        if count >= self.read {
+            self.read = (self.read * 2).min(BUFFER);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// What is left of the body, if all of it has come already.
+    pub(super) fn take_whole(&mut self) -> Option<Bytes> {
+        match self.decoder {
+            Decoder::Length(left) if left > 0 && left <= self.buffer.len() as u64 => {
+                self.decoder = Decoder::Length(0);
+                // Invariant: no more than the buffer's length.
+                Some(self.buffer.split_to(left as usize).freeze())
+            }
+            _ => None,
+        }
+    }
+
+    /// The next piece of an answer's body.
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WireError>>> {
+        loop {
+            match self.decoder.decode(&mut self.buffer) {
+                Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Piece::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Ok(Piece::End) => return Poll::Ready(None),
+                Ok(Piece::Wanting) => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+            let read = ready!(self.poll_read(cx)).map_err(WireError::from);
+            let read = read.and_then(|count| if count == 0 { self.decoder.closed() } else { Ok(()) });
+            if let Err(error) = read {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+
+    /// Of the body that is being read.
+    pub(super) fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// The rest of the request, if there is any, is sent beside the answer.
+    pub(super) fn send_apart(&mut self) {
+        if self.sending.is_over() {
+            return;
+        }
+        self.io = match mem::replace(&mut self.io, Io::Nowhere) {
+            Io::Whole(stream) => {
+                let (half, mut writing) = stream.into_split();
+                let mut sending = mem::take(&mut self.sending);
+                let sent = Rc::<RefCell<Option<Sent>>>::default();
+                let done = Rc::clone(&sent);
+                let rest = async move {
+                    // If it fails, our side is closed: the backend will not wait for the rest.
+                    if poll_fn(|cx| sending.poll(cx, Pin::new(&mut writing))).await.is_ok() {
+                        done.replace(Some(Sent { half: writing, sending }));
+                    }
+                };
+                Io::Read { half, sent, _rest: Task::spawn(rest) }
+            }
+            other => other,
+        };
+    }
+
+    /// After the end of the answer: one connection again, if all of the request has been sent.
+    pub(super) fn rejoin(&mut self) {
+        if let Io::Read { sent, .. } = &self.io
+            && let Some(Sent { half: writing, sending }) = sent.take()
+            && let Io::Read { half, .. } = mem::replace(&mut self.io, Io::Nowhere)
+            && let Ok(stream) = half.reunite(writing)
+        {
+            (self.io, self.sending) = (Io::Whole(stream), sending);
+        }
     }
 
     /// The exchange is over on both sides, and nothing speaks against the next.
     pub(super) fn is_idle(&self) -> bool {
-        self.driver.is_some() && self.sender.is_ready()
+        let whole = matches!(self.io, Io::Whole(_));
+        whole && self.keep && self.sending.is_over() && self.decoder.is_over() && self.buffer.is_empty()
     }
 
     /// Whether an idle connection is still good, as far as the event loop knows: no system call while nothing has come.
     pub(super) fn is_alive(&mut self) -> bool {
-        let _ = self.poll(&mut Context::from_waker(Waker::noop()));
-        self.is_idle()
+        let mut unwoken = Context::from_waker(Waker::noop());
+        let alive = self.is_idle() && matches!(&self.io, Io::Whole(stream) if !peek(stream, &mut unwoken));
+        if self.buffer.capacity() > READ {
+            self.buffer = BytesMut::new();
+            self.read = READ;
+        }
+        alive
     }
 }
 
-/// An upgrade that nobody asked for; or a length and chunks too, so that two readers can disagree about where the answer
-/// ends (RFC 9112, 6.3).
-fn is_wrong(answer: &Response<Incoming>, upgradable: bool) -> bool {
-    let headers = answer.headers();
-    (answer.status() == StatusCode::SWITCHING_PROTOCOLS && !upgradable)
-        || (headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH))
-}
-
-/// Polls the connection's future; true if it has ended.
-fn drive(driver: &mut Option<http1::Connection<TokioIo<Socket>, Upload>>, cx: &mut Context<'_>) -> bool {
-    driver.as_mut().is_none_or(|driver| Pin::new(driver).poll(cx).is_ready())
-}
-
-/// The request, from the bytes that were written. Invariant: it is our own writing, so it parses.
-fn parse(head: &[u8], body: Upload) -> Option<Request<Upload>> {
-    let mut fields = vec![httparse::EMPTY_HEADER; 256];
-    let mut parsed = httparse::Request::new(&mut fields);
-    parsed.parse(head).ok().filter(httparse::Status::is_complete)?;
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
-    for field in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
-    }
-    let mut request = Request::new(body);
-    *request.method_mut() = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
-    *request.uri_mut() = parsed.path?.parse().ok()?;
-    *request.headers_mut() = headers;
-    Some(request)
+/// Whether there is something to read, be it the end.
+fn peek(stream: &TcpStream, cx: &mut Context<'_>) -> bool {
+    let mut one = [0];
+    stream.poll_peek(cx, &mut ReadBuf::new(&mut one)).is_ready()
 }

@@ -8,6 +8,7 @@ mod gateway;
 mod head;
 mod http2;
 mod limit;
+mod plain;
 mod policy;
 mod proxy;
 mod smuggling;

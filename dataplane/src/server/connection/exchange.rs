@@ -46,15 +46,20 @@ impl Line {
         progress: Option<Rc<Progress>>,
     ) -> Result<Response<Counted>, Infallible> {
         let open = Open::new(&self.pulse);
-        let http2 = request.version() == Version::HTTP_2;
         let idle = self.worker.settings.bounds.body_idle_timeout;
         let request = request.map(|body| RequestBody::new(body, idle, Some(open.clone())));
-        self.connection.cut.set(!http2 && self.pulse.cuts.take(&request));
+        self.connection.cut.set(request.version() != Version::HTTP_2 && self.pulse.cuts.take(&request));
+        let answer = self.exchange(request).await;
+        Ok(answer.map(|body| Counted { body, progress, _open: open }))
+    }
+
+    pub(super) async fn exchange(&self, request: Request<RequestBody>) -> Response<Recorded> {
+        let http2 = request.version() == Version::HTTP_2;
         let mut answer = pipeline::handle(&self.worker, &self.connection, request).await;
         if self.worker.closing() && !http2 && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(answer.map(|body| Counted { body, progress, _open: open }))
+        answer
     }
 }
 

@@ -2,24 +2,28 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
-    task::Poll,
+    pin::{Pin, pin},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 
 use super::{
     super::stream::{Phase, Stream},
     exchange::{Closing, Line},
+    plain::{self, Client, End},
     watchdog::{Verdict, Watchdog},
 };
 use crate::Bounds;
 
-pub(in crate::server) fn builder(bounds: &Bounds) -> http1::Builder {
+pub(crate) fn builder(bounds: &Bounds) -> http1::Builder {
     let mut http1 = http1::Builder::new();
     http1
         .timer(TokioTimer::new())
@@ -33,58 +37,103 @@ pub(in crate::server) fn builder(bounds: &Bounds) -> http1::Builder {
     http1
 }
 
+/// For what a client has still to send or to take when all is said.
+const MOMENT: Duration = Duration::from_secs(2);
+
 /// What came of a time of being served.
 enum Left {
-    Done(hyper::Result<()>),
-    Expired,
-    Idle,
+    /// The last answer is written.
+    Done(Stream),
+    Idle(Stream),
+    /// The next request is one for hyper.
+    Unusual(Stream),
+    /// There is nothing more to be done: the connection is closed, a tunnel, or its time was over.
+    Over,
 }
 
 pub(super) async fn serve(line: Line, mut stream: Stream, deadline: Instant) {
     let mut watchdog = Watchdog::new(&line.worker.settings.bounds, Some(deadline));
     let mut closing = Closing::new(&line.worker);
-    stream.scan();
     loop {
-        let service = service_fn(|request: Request<Incoming>| line.answer(request, None));
-        let served = line.worker.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
         // Apart, so that an idle connection's task is small.
-        let mut served = Box::new(served);
-        let left = poll_fn(|cx| {
-            if let Poll::Ready(done) = Pin::new(&mut *served).poll(cx) {
-                return Poll::Ready(Left::Done(done));
-            }
-            if closing.begins(cx) {
-                // Not hyper's graceful shutdown: that would close on a client that is just about to send. While closing,
-                // every answer says `Connection: close`.
-                watchdog.hurry();
-            }
-            watchdog.poll(cx, &line.pulse, line.pulse.phase()).map(|verdict| match verdict {
-                Verdict::Close => Left::Expired,
-                Verdict::Rest => Left::Idle,
-            })
-        });
-        let left = left.await;
-        if let Left::Done(Err(error)) = &left {
-            tracing::debug!(peer = %line.connection.peer, %error, "a connection broke");
+        let mut left = Box::pin(serve_plain(&line, stream, &mut watchdog, &mut closing)).await;
+        if let Left::Unusual(stream) = left {
+            left = Box::pin(serve_unusual(&line, stream, &mut watchdog, &mut closing)).await;
         }
-        // `None`: it is a tunnel now.
-        let Some(parts) = served.into_parts() else { return };
-        let mut io = parts.io.into_inner();
-        match left {
-            Left::Done(_) => {
-                if let Some(malformed) = io.malformed() {
-                    line.malformed(&malformed);
-                }
-                return linger(io).await;
-            }
-            Left::Expired => return,
-            Left::Idle => io.unread(&parts.read_buf),
-        }
-        stream = io;
+        stream = match left {
+            Left::Idle(stream) => stream,
+            Left::Done(stream) => return linger(stream).await,
+            Left::Unusual(_) | Left::Over => return,
+        };
         if !rest(&line, &stream, &mut watchdog, &mut closing).await {
             return;
         }
     }
+}
+
+/// Requests that [`plain`] reads.
+async fn serve_plain(line: &Line, stream: Stream, watchdog: &mut Watchdog, closing: &mut Closing<'_>) -> Left {
+    let client = Client::new(stream);
+    let ended = {
+        let mut conversation = pin!(plain::converse(line, &client));
+        poll_fn(|cx| match conversation.as_mut().poll(cx) {
+            Poll::Ready(end) => Poll::Ready(Ok(end)),
+            Poll::Pending => look_after(line, cx, watchdog, closing).map(Err),
+        })
+        .await
+    };
+    let Some(mut stream) = client.borrow_mut().leave() else { return Left::Over };
+    match ended {
+        Ok(End::Unusual) => Left::Unusual(stream),
+        Ok(End::Last) => {
+            let closed = tokio::time::timeout(MOMENT, stream.shutdown()).await;
+            if let Ok(Ok(())) = closed { Left::Done(stream) } else { Left::Over }
+        }
+        Err(Verdict::Rest) => Left::Idle(stream),
+        Ok(End::Gone) | Err(Verdict::Close) => Left::Over,
+    }
+}
+
+/// Whatever HTTP/1.1 may be besides, until the connection is idle for a while.
+async fn serve_unusual(line: &Line, mut stream: Stream, watchdog: &mut Watchdog, closing: &mut Closing<'_>) -> Left {
+    stream.scan(true);
+    let service = service_fn(|request: Request<Incoming>| line.answer(request, None));
+    let mut served = line.worker.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let ended = poll_fn(|cx| match Pin::new(&mut served).poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => look_after(line, cx, watchdog, closing).map(Err),
+    })
+    .await;
+    if let Ok(Err(error)) = &ended {
+        tracing::debug!(peer = %line.connection.peer, %error, "a connection broke");
+    }
+    // `None`: it is a tunnel now.
+    let Some(parts) = served.into_parts() else { return Left::Over };
+    let mut stream = parts.io.into_inner();
+    match ended {
+        Ok(_) => {
+            if let Some(malformed) = stream.malformed() {
+                line.malformed(&malformed);
+            }
+            Left::Done(stream)
+        }
+        Err(Verdict::Close) => Left::Over,
+        Err(Verdict::Rest) => {
+            stream.unread(&parts.read_buf);
+            stream.scan(false);
+            Left::Idle(stream)
+        }
+    }
+}
+
+/// To be asked after each poll of a connection.
+fn look_after(line: &Line, cx: &mut Context<'_>, watchdog: &mut Watchdog, closing: &mut Closing<'_>) -> Poll<Verdict> {
+    if closing.begins(cx) {
+        // Not hyper's graceful shutdown: that would close on a client that is just about to send. While closing, every answer
+        // says `Connection: close`.
+        watchdog.hurry();
+    }
+    watchdog.poll(cx, &line.pulse, line.pulse.phase())
 }
 
 /// Holds nothing of an idle connection but its socket: neither buffers nor the state of a protocol. Returns when there is
@@ -111,7 +160,6 @@ async fn rest(line: &Line, stream: &Stream, watchdog: &mut Watchdog, closing: &m
 /// Our side is closed. What the client is still sending is read for a moment, for a socket that is closed with unread bytes
 /// takes the last answer with it.
 async fn linger(mut stream: Stream) {
-    const MOMENT: Duration = Duration::from_secs(2);
     const ENOUGH: usize = 1 << 20;
     let read = async {
         let mut sink = vec![0; 4096]; // not in the task, which every connection has

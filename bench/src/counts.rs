@@ -1,0 +1,173 @@
+//! What a request costs in counts that do not depend on the machine's mood: instructions in user space and allocations (by
+//! callgrind), system calls (by strace). One worker, answers of 1 KB, connections kept on both sides.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    backend, config,
+    load::{self, Target},
+    proxy::{self, ROUTES},
+    report::Report,
+};
+
+/// Of the load, closed loop.
+const CONNECTIONS: usize = 16;
+const WARM_UP: usize = 1_600;
+const REQUESTS: usize = 8_000;
+
+/// More than this above the baseline is a step back.
+const TOLERANCE: f64 = 0.03;
+
+/// Per request.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Counts {
+    instructions: f64,
+    allocations: f64,
+    system_calls: f64,
+}
+
+pub(crate) fn measure(report: &mut Report, baseline: Option<&Path>, write: bool) -> anyhow::Result<()> {
+    let backend = backend::start()?;
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("routes.yaml"), config::routes(ROUTES, backend))?;
+    let (instructions, allocations) = under_callgrind(folder.path())?;
+    let (system_calls, each) = under_strace(folder.path())?;
+    let counts = Counts { instructions, allocations, system_calls };
+    report.add("user instructions a request", format!("{instructions:.0}"), String::new(), "<= 15,000");
+    report.add("heap allocations a request", format!("{allocations:.2}"), String::new(), "<= 4");
+    report.add("system calls a request", format!("{system_calls:.2}"), each, "<= 5");
+    let Some(file) = baseline else { return Ok(()) };
+    if write {
+        let text = serde_json::to_string_pretty(&counts)? + "\n";
+        return fs::write(file, text).with_context(|| format!("cannot write {}", file.display()));
+    }
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    counts.judge(&serde_json::from_str(&text)?)
+}
+
+impl Counts {
+    fn judge(&self, baseline: &Self) -> anyhow::Result<()> {
+        let pairs = [
+            ("instructions", self.instructions, baseline.instructions),
+            ("allocations", self.allocations, baseline.allocations),
+            ("system calls", self.system_calls, baseline.system_calls),
+        ];
+        let worse: Vec<String> = pairs
+            .into_iter()
+            .filter(|(_, now, before)| *now > before * (1.0 + TOLERANCE))
+            .map(|(what, now, before)| format!("{what} a request: {now:.2}, the baseline is {before:.2}"))
+            .collect();
+        ensure!(worse.is_empty(), "{} (make bench-gate WRITE=1 sets a new baseline)", worse.join("; "));
+        Ok(())
+    }
+}
+
+/// Instructions and allocations a request.
+fn under_callgrind(objects: &Path) -> anyhow::Result<(f64, f64)> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out");
+    let mut valgrind = Command::new("valgrind");
+    // The start, with all its routes, does not count and runs at full speed, as far as valgrind has one.
+    valgrind
+        .args(["--tool=callgrind", "--instr-atstart=no", "-q"])
+        .arg(format!("--callgrind-out-file={}", out.display()));
+    valgrind.arg(proxy::program()?);
+    let (process, address) = proxy::start_with(&mut valgrind, objects)?;
+    let control = |what: &[&str]| {
+        let mut command = Command::new("callgrind_control");
+        command.args(what).arg(process.id().to_string()).stdout(Stdio::null()).stderr(Stdio::null());
+        let done = command.status().context("callgrind_control")?;
+        ensure!(done.success(), "callgrind_control {what:?}: {done}");
+        Ok(())
+    };
+    control(&["-i", "on"])?;
+    load::exactly(&target(address), CONNECTIONS, WARM_UP / CONNECTIONS)?;
+    control(&["-z"])?;
+    load::exactly(&target(address), CONNECTIONS, REQUESTS / CONNECTIONS)?;
+    control(&["-d"])?;
+    let dump = fs::read_dir(folder.path())?.flatten().map(|entry| entry.path()).find(|path| *path != out);
+    let text = fs::read_to_string(dump.context("callgrind wrote nothing")?)?;
+    if let Some(keep) = std::env::var_os("CALLGRIND_KEEP") {
+        fs::write(keep, &text)?; // for callgrind_annotate
+    }
+    let (instructions, allocations) = read_dump(&text)?;
+    Ok((instructions as f64 / REQUESTS as f64, allocations as f64 / REQUESTS as f64))
+}
+
+/// The sum of a dump, and how often something was allocated in it.
+fn read_dump(text: &str) -> anyhow::Result<(u64, u64)> {
+    const ALLOCATORS: [&str; 6] = ["malloc", "calloc", "realloc", "mallocx", "rallocx", "aligned_alloc"];
+    let (mut instructions, mut allocations) = (None, 0);
+    let mut names = BTreeMap::new();
+    let mut called = "";
+    for line in text.lines() {
+        let name = line.strip_prefix("cfn=").or_else(|| line.strip_prefix("fn="));
+        if let Some(name) = name {
+            // A name is written once, and is a number from then on.
+            let (number, text) = name.split_once(' ').unwrap_or((name, ""));
+            if !text.is_empty() {
+                names.insert(number, text);
+            }
+            if line.starts_with('c') {
+                called = names.get(number).copied().unwrap_or_default();
+            }
+        } else if let Some(calls) = line.strip_prefix("calls=") {
+            let function = called.strip_prefix("_rjem_").unwrap_or(called);
+            if ALLOCATORS.contains(&function) {
+                allocations += calls.split(' ').next().unwrap_or_default().parse::<u64>()?;
+            }
+        } else if let Some(sum) = line.strip_prefix("summary: ").or_else(|| line.strip_prefix("totals: ")) {
+            instructions = Some(sum.trim().parse()?);
+        }
+    }
+    Ok((instructions.context("a dump without a sum")?, allocations))
+}
+
+/// System calls a request, and the most frequent of them.
+fn under_strace(objects: &Path) -> anyhow::Result<(f64, String)> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out");
+    let (process, address) = proxy::start_ravelin(objects)?;
+    load::exactly(&target(address), CONNECTIONS, WARM_UP / CONNECTIONS)?;
+    let mut command = Command::new("strace");
+    command.args(["-f", "-c", "-o"]).arg(&out).args(["-p", &process.id().to_string()]);
+    let mut strace = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start strace")?;
+    let mut said = BufReader::new(strace.stderr.take().context("its output is not piped")?);
+    let mut line = String::new();
+    while !line.contains("attached") {
+        line.clear();
+        if said.read_line(&mut line)? == 0 {
+            bail!("strace does not attach: {}", strace.wait()?);
+        }
+    }
+    load::exactly(&target(address), CONNECTIONS, REQUESTS / CONNECTIONS)?;
+    Command::new("kill").args(["-INT", &strace.id().to_string()]).status()?;
+    strace.wait()?;
+    let mut calls: Vec<(u64, String)> = fs::read_to_string(&out)?.lines().filter_map(read_row).collect();
+    calls.sort_unstable_by(|a, b| b.cmp(a));
+    let each = |count: u64| count as f64 / REQUESTS as f64;
+    let most = calls.iter().take(6).map(|(count, name)| format!("{name} {:.2}", each(*count)));
+    Ok((each(calls.iter().map(|(count, _)| count).sum()), most.collect::<Vec<_>>().join(", ")))
+}
+
+/// `% time, seconds, usecs/call, calls, errors (or nothing), syscall`.
+fn read_row(line: &str) -> Option<(u64, String)> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words.first()?.parse::<f64>().ok()?;
+    let name = words.last().filter(|name| **name != "total")?;
+    Some((words.get(3)?.parse().ok()?, (*name).to_owned()))
+}
+
+fn target(address: SocketAddr) -> Target {
+    proxy::target(address)
+}

@@ -1,0 +1,133 @@
+//! The head of an answer.
+
+use std::mem::{self, MaybeUninit};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use hyper::ext::ReasonPhrase;
+
+use super::{Bounds, Decoder, MAX_FIELDS, Span, request::digits, spans};
+
+pub(crate) enum Answer {
+    /// There is more to come.
+    Partial,
+    /// 1xx, but for 101: another head follows.
+    Interim,
+    Final(AnswerHead),
+    /// It is none, or one about whose end two readers could disagree.
+    Garbage,
+}
+
+pub(crate) struct AnswerHead {
+    pub(crate) answer: http::Response<()>,
+    pub(crate) body: Decoder,
+    /// The backend takes another request over this connection.
+    pub(crate) keep: bool,
+}
+
+/// Reads the head of the answer to a request of `method` off `buffer`. `spare` is a map whose memory may be used.
+pub(crate) fn read_answer(buffer: &mut BytesMut, spare: &mut HeaderMap, method: &Method, bounds: Bounds) -> Answer {
+    if buffer.is_empty() {
+        return Answer::Partial;
+    }
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, buffer, &mut fields) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if buffer.len() < bounds.bytes => return Answer::Partial,
+        Ok(httparse::Status::Partial) | Err(_) => return Answer::Garbage,
+    };
+    let (Some(code), Some(minor)) = (parsed.code, parsed.version) else { return Answer::Garbage };
+    let Ok(status) = StatusCode::from_u16(code) else { return Answer::Garbage };
+    let said = parsed.reason.filter(|reason| status.canonical_reason() != Some(reason));
+    let reason = said.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
+    let version = if minor == 1 { Version::HTTP_11 } else { Version::HTTP_10 };
+    let (spans, count) = (spans(buffer, parsed.headers), parsed.headers.len());
+    let head = buffer.split_to(length).freeze();
+    if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+        return Answer::Interim;
+    }
+    let Some(mut read) = assemble(&head, status, version, &spans[..count], spare, (method, bounds)) else {
+        return Answer::Garbage;
+    };
+    if let Some(reason) = reason {
+        read.answer.extensions_mut().insert(reason);
+    }
+    Answer::Final(read)
+}
+
+fn assemble(
+    head: &Bytes,
+    status: StatusCode,
+    version: Version,
+    spans: &[Span],
+    spare: &mut HeaderMap,
+    (method, bounds): (&Method, Bounds),
+) -> Option<AnswerHead> {
+    let mut headers = mem::take(spare);
+    headers.reserve(spans.len());
+    let (mut length, mut chunked) = (None, false);
+    let (mut keep, mut close) = (version == Version::HTTP_11, false);
+    for span in spans {
+        let (name, value) = (span.name(head)?, span.value(head)?);
+        match name {
+            header::CONTENT_LENGTH => {
+                let said = said_length(&value)?;
+                match length {
+                    Some(before) if before != said => return None,
+                    Some(_) => continue, // once is enough
+                    None => length = Some(said),
+                }
+                headers.append(name, if digits(&value).is_some() { value } else { said.into() });
+                continue;
+            }
+            // We have asked for no other coding, and HTTP/1.0 knows none.
+            header::TRANSFER_ENCODING => {
+                let plain = value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+                if chunked || !plain || version == Version::HTTP_10 {
+                    return None;
+                }
+                chunked = true;
+            }
+            // Once any of them asks to close, no other undoes it.
+            header::CONNECTION if close || says(&value, "close") => (close, keep) = (true, false),
+            header::CONNECTION => keep = keep || says(&value, "keep-alive"),
+            _ => {}
+        }
+        headers.append(name, value);
+    }
+    let bodyless = *method == Method::HEAD || matches!(status.as_u16(), 101 | 204 | 304);
+    let body = match (chunked, length) {
+        (true, Some(_)) => return None, // (RFC 9112, 6.3)
+        _ if bodyless => Decoder::Length(0),
+        (true, None) => Decoder::chunked(bounds),
+        (false, Some(length)) => Decoder::Length(length),
+        (false, None) => Decoder::Close,
+    };
+    let mut answer = http::Response::new(());
+    *answer.status_mut() = status;
+    *answer.version_mut() = version;
+    *answer.headers_mut() = headers;
+    let keep = keep && status != StatusCode::SWITCHING_PROTOCOLS && !matches!(body, Decoder::Close);
+    Some(AnswerHead { answer, body, keep })
+}
+
+/// A list of equal numbers is that number (RFC 9110, 8.6).
+fn said_length(value: &HeaderValue) -> Option<u64> {
+    let one = digits(value);
+    if one.is_some() {
+        return one;
+    }
+    let mut numbers = value.to_str().ok()?.split(',').map(|one| {
+        let one = HeaderValue::from_str(one.trim()).ok()?;
+        digits(&one)
+    });
+    let first = numbers.next()??;
+    numbers.all(|other| other == Some(first)).then_some(first)
+}
+
+pub(super) fn says(value: &HeaderValue, token: &str) -> bool {
+    let list = value.to_str().unwrap_or_default();
+    list.split(',').any(|one| one.trim().eq_ignore_ascii_case(token))
+}

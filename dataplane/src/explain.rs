@@ -300,8 +300,7 @@ impl Explanation {
                 }
             };
             for (name, preview) in told {
-                let (decision, detail) =
-                    preview.as_ref().map_or((Decision::DoesNotApply, String::new()), |preview| foresee(preview));
+                let (decision, detail) = preview.as_ref().map_or((Decision::DoesNotApply, String::new()), foresee);
                 self.limit(policy.key.to_string(), Some(name.to_owned()), shadow, decision, detail);
                 if decision == Decision::Deny && !shadow {
                     self.refuse(Reason::RateLimited);

@@ -161,6 +161,7 @@ impl Record {
     pub fn backend(&mut self, backend: &Backend, endpoint: Option<SocketAddr>, took: Duration) {
         if endpoint.is_some() {
             self.counted.called(&self.recorder.share, &backend.label, took);
+            self.seats.answered(took);
         }
         if let Some(line) = &mut self.line {
             line.backend(backend.label.name(), took);

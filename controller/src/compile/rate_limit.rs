@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ravelin_crds::{
-    Ban, CalendarPeriod, Duration, Limit, LimitAlgorithm, LimitPhase, PlanSelection, PlanSpec, Quota, Rate,
-    RateLimitPolicySpec, RateLimitScope,
+    Adaptive, Approximate, Ban, CalendarPeriod, Duration, Limit, LimitAlgorithm, LimitPhase, PlanSelection, PlanSpec,
+    Quantity, Quota, Rate, RateLimitPolicySpec, RateLimitScope,
 };
 use ravelin_snapshot::{
     expression::{Expression, time::Zone},
@@ -22,6 +22,8 @@ use crate::{object::Object, verdict::Reason};
 const MAX_LIMITS: usize = 64;
 /// Requests of one rate, at most.
 const MAX_REQUESTS: u32 = 1_000_000_000;
+/// Bytes of one sketch, at most.
+const MAX_SKETCH: u64 = 256 << 20;
 /// Requests of one quota, at most.
 const MAX_QUOTA: u64 = 1_000_000_000_000_000;
 
@@ -148,35 +150,8 @@ fn parent<'a>(said: &'a [Limit], own: usize, field: Field<'_>, notes: &mut Notes
 }
 
 fn limit(said: &Limit, parent: Option<String>, field: Field<'_>, notes: &mut Notes) -> Option<rate_limit::Limit> {
-    let Limit {
-        name,
-        algorithm,
-        key,
-        when,
-        rate,
-        cost,
-        phase,
-        parent: _,
-        quota,
-        concurrency,
-        adaptive,
-        max_delay,
-        ban,
-        approximate,
-    } = said;
-    notes.unsupported(field.member("adaptive"), adaptive.as_ref());
-    notes.unsupported(field.member("approximate"), approximate.as_ref());
-    let others = [quota.is_some(), concurrency.is_some(), adaptive.is_some()].into_iter().filter(|set| *set).count();
-    if usize::from(rate.is_some()) + others != 1 {
-        let remedy = "Set exactly one of rate, quota, concurrency and adaptive.";
-        notes.invalid(field, "a limit counts one thing", remedy);
-    }
-    if max_delay.is_some() && rate.is_none() && concurrency.is_none() {
-        notes.invalid(field.member("maxDelay"), "only for a rate or for concurrency one can wait", "Leave it out.");
-    }
-    if algorithm.is_some() && rate.is_none() {
-        notes.invalid(field.member("algorithm"), "only a rate has an algorithm", "Leave it out.");
-    }
+    let Limit { name, key, when, cost, phase, max_delay, ban, .. } = said;
+    let count = count(said, field, notes);
     let mut expression = |source: &Option<String>, expected, member| {
         source.as_ref().and_then(|source| text::expression(source, expected, field.member(member), notes))
     };
@@ -192,18 +167,66 @@ fn limit(said: &Limit, parent: Option<String>, field: Field<'_>, notes: &mut Not
         let message = "the caller is not known before authentication: to this limit, all are anonymous";
         notes.warning(field.member("phase"), Reason::Suspicious, message, "Use the phase Main.");
     }
-    let count = match (rate, concurrency, quota) {
-        (Some(rate), _, _) => self::rate(rate, algorithm.unwrap_or_default(), field.member("rate"), notes),
-        (None, Some(max), _) => {
+    let max_delay_ms = max_delay.map(millis).filter(|delay| *delay > 0);
+    let ban = ban.as_ref().map(|ban| self::ban(ban, field.member("ban"), notes));
+    let name = name.clone();
+    Some(rate_limit::Limit { name, key, when, cost, phase, count: count?, parent, max_delay_ms, ban })
+}
+
+/// What is counted. `None`: nothing is.
+fn count(said: &Limit, field: Field<'_>, notes: &mut Notes) -> Option<Count> {
+    // All fields are named, here or where it is called: a new one is not forgotten.
+    let Limit {
+        name: _,
+        key: _,
+        when: _,
+        cost: _,
+        phase: _,
+        parent: _,
+        ban: _,
+        algorithm,
+        rate,
+        quota,
+        concurrency,
+        adaptive,
+        max_delay,
+        approximate,
+    } = said;
+    let kinds = [rate.is_some(), quota.is_some(), concurrency.is_some(), adaptive.is_some()];
+    if kinds.into_iter().filter(|set| *set).count() != 1 {
+        let remedy = "Set exactly one of rate, quota, concurrency and adaptive.";
+        notes.invalid(field, "a limit counts one thing", remedy);
+    }
+    if max_delay.is_some() && rate.is_none() && concurrency.is_none() {
+        notes.invalid(field.member("maxDelay"), "only for a rate or for concurrency one can wait", "Leave it out.");
+    }
+    for (member, set) in [("algorithm", algorithm.is_some()), ("approximate", approximate.is_some())] {
+        if set && rate.is_none() {
+            notes.invalid(field.member(member), "this goes with a rate", "Leave it out.");
+        }
+    }
+    if approximate.is_some() && max_delay.is_some() {
+        let message = "what is counted approximately has no order to wait in";
+        notes.invalid(field.member("maxDelay"), message, "Leave out maxDelay or approximate.");
+    }
+    Some(match (rate, concurrency, quota, adaptive) {
+        (Some(rate), ..) => {
+            let count = self::rate(rate, *algorithm, approximate.is_some(), field.member("rate"), notes);
+            match (count, approximate) {
+                (Count::SlidingWindow(window), Some(said)) => {
+                    Count::Approximate { window, sketch: sketch(said, field.member("approximate"), notes) }
+                }
+                (count, _) => count,
+            }
+        }
+        (None, Some(max), ..) => {
             in_range(*max, field.member("concurrency"), notes);
             Count::Concurrency(*max)
         }
-        (None, None, Some(quota)) => Count::Quota(self::quota(quota, field.member("quota"), notes)),
-        (None, None, None) => return None,
-    };
-    let max_delay_ms = max_delay.map(millis).filter(|delay| *delay > 0);
-    let ban = ban.as_ref().map(|ban| self::ban(ban, field.member("ban"), notes));
-    Some(rate_limit::Limit { name: name.clone(), key, when, cost, phase, count, parent, max_delay_ms, ban })
+        (None, None, Some(quota), _) => Count::Quota(self::quota(quota, field.member("quota"), notes)),
+        (None, None, None, Some(said)) => Count::Adaptive(self::adaptive(said, field.member("adaptive"), notes)),
+        (None, None, None, None) => return None,
+    })
 }
 
 fn ban(said: &Ban, field: Field<'_>, notes: &mut Notes) -> rate_limit::Ban {
@@ -215,6 +238,54 @@ fn ban(said: &Ban, field: Field<'_>, notes: &mut Notes) -> rate_limit::Ban {
         }
     }
     rate_limit::Ban { after: *after, within_ms: millis(*within), for_ms: millis(*duration) }
+}
+
+/// As large as error and confidence need; all of the memory that is given, if that is more.
+fn sketch(said: &Approximate, field: Field<'_>, notes: &mut Notes) -> rate_limit::Sketch {
+    let Approximate { memory, error, confidence } = said;
+    let mut part = |said: &Option<String>, default: f64, member| match said.as_deref().map(percentage) {
+        None => default,
+        Some(Some(part)) => part,
+        Some(None) => {
+            let message = "this is not more than 0% and less than 100%";
+            notes.invalid(field.member(member), message, "Write it as 0.1% or 99.9%.");
+            default
+        }
+    };
+    let (error, confidence) = (part(error, 0.001, "error"), part(confidence, 0.999, "confidence"));
+    // The bounds of a percentage keep both far below 2^32.
+    let width = (std::f64::consts::E / error).ceil() as u32;
+    let depth = (1.0 / (1.0 - confidence)).ln().ceil().max(1.0) as u32;
+    let needed = rate_limit::Sketch { width, depth };
+    let given = memory.map_or(needed.bytes(), Quantity::bytes);
+    if given < needed.bytes() || given > MAX_SKETCH {
+        let message = format!("error and confidence need {} bytes of memory, and 256Mi is the most", needed.bytes());
+        notes.invalid(field, message, "Give as much, or allow a larger error.");
+        return needed;
+    }
+    let row = u64::from(depth) * u64::from(rate_limit::Sketch::SLICES) * 4;
+    rate_limit::Sketch { width: u32::try_from(given / row).unwrap_or(u32::MAX), depth }
+}
+
+/// `0.1%` as 0.001; `None` if it is none, or too near to nothing or to all.
+fn percentage(text: &str) -> Option<f64> {
+    let number: f64 = text.strip_suffix('%')?.parse().ok()?;
+    (0.000_1..=99.999_9).contains(&number).then_some(number / 100.0)
+}
+
+fn adaptive(said: &Adaptive, field: Field<'_>, notes: &mut Notes) -> rate_limit::Adaptive {
+    let Adaptive { target, min, max } = said;
+    let (least, most) = (min.unwrap_or(10), max.unwrap_or(1_000));
+    in_range(least, field.member("min"), notes);
+    in_range(most, field.member("max"), notes);
+    if least > most {
+        let message = format!("min is {least}, and max {most}");
+        notes.invalid(field, message, "Let min be at most max; without them they are 10 and 1000.");
+    }
+    if target.is_zero() {
+        notes.invalid(field.member("target"), "no backend answers in no time", "Write it as 200ms or 1s.");
+    }
+    rate_limit::Adaptive { target_ms: millis(*target), min: least, max: most }
 }
 
 fn quota(said: &Quota, field: Field<'_>, notes: &mut Notes) -> rate_limit::Quota {
@@ -246,7 +317,14 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.get().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn rate(said: &Rate, algorithm: LimitAlgorithm, field: Field<'_>, notes: &mut Notes) -> Count {
+/// An approximate rate is a sliding window.
+fn rate(
+    said: &Rate,
+    algorithm: Option<LimitAlgorithm>,
+    approximate: bool,
+    field: Field<'_>,
+    notes: &mut Notes,
+) -> Count {
     let Rate { requests, per, burst } = said;
     in_range(*requests, field.member("requests"), notes);
     in_range(said.burst(), field.member("burst"), notes);
@@ -254,8 +332,13 @@ fn rate(said: &Rate, algorithm: LimitAlgorithm, field: Field<'_>, notes: &mut No
         notes.invalid(field.member("per"), "a rate needs a time", "Write it as 1s, 1m or 1h.");
     }
     let per_ms = millis(*per);
-    match algorithm {
+    let default = if approximate { LimitAlgorithm::SlidingWindow } else { LimitAlgorithm::TokenBucket };
+    match algorithm.unwrap_or(default) {
         LimitAlgorithm::TokenBucket => {
+            if approximate {
+                let message = "what is counted approximately is a sliding window";
+                notes.invalid(field, message, "Use the algorithm SlidingWindow, or leave it out.");
+            }
             Count::TokenBucket(TokenBucket { requests: *requests, per_ms, burst: said.burst() })
         }
         LimitAlgorithm::SlidingWindow => {

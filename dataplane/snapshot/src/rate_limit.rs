@@ -93,6 +93,40 @@ pub enum Count {
     /// So many at once; not 0.
     Concurrency(u32),
     Quota(Quota),
+    /// A sliding window that counts approximately, and never too little.
+    Approximate {
+        window: SlidingWindow,
+        sketch: Sketch,
+    },
+    Adaptive(Adaptive),
+}
+
+/// So many at once as the backend's latency allows: from `min` to `max`. None is 0.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Adaptive {
+    /// Until the head of the backend's answer.
+    pub target_ms: u64,
+    pub min: u32,
+    pub max: u32,
+}
+
+/// A count-min sketch: rows, and cells of a row. Neither is 0.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sketch {
+    pub width: u32,
+    pub depth: u32,
+}
+
+impl Sketch {
+    /// Slices of time that are kept.
+    pub const SLICES: u32 = 9;
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> u64 {
+        (u64::from(self.width) * u64::from(self.depth)).saturating_mul(u64::from(Self::SLICES) * 4)
+    }
 }
 
 /// So many in a period of the calendar; not 0.

@@ -2,6 +2,7 @@
 //!
 //! A limit is a rule and what is remembered of its keys ([`count`]); [`admit`] asks all limits of a request.
 
+mod adaptive;
 mod admit;
 mod ban;
 mod bucket;
@@ -13,6 +14,7 @@ mod ledger;
 mod permit;
 mod plan;
 mod quota;
+mod sketch;
 mod usage;
 mod window;
 

@@ -6,7 +6,7 @@ use ravelin_echo::client::{Client, Protocol, Wire};
 use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Snapshot,
     auth::Mode,
-    rate_limit::{Count, Limit, Phase, RateLimitPolicy, TokenBucket},
+    rate_limit::{Adaptive, Count, Limit, Phase, RateLimitPolicy, TokenBucket},
     route::{Guard, Route},
 };
 use tokio::{
@@ -94,6 +94,25 @@ async fn a_seat_is_held_until_the_body_of_the_answer_has_ended() {
     stream.write_all(b"ho").await.unwrap();
     assert_eq!(&first.exactly(2).await.unwrap()[..], b"ho");
     begun(&backend, gateway.http()).await;
+}
+
+#[tokio::test]
+async fn what_the_backend_answers_in_time_lets_more_requests_in_at_once() {
+    let adaptive = Adaptive { target_ms: 1_000_000, min: 1, max: 2 };
+    let (backend, gateway) = Backend::start(limit(Count::Adaptive(adaptive), None)).await;
+    let mut second = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
+    // Rounds of 16 answers, a tenth more after each.
+    for round in 0..8 * 16 {
+        let (mut client, mut stream) = begun(&backend, gateway.http()).await;
+        if round == 0 {
+            assert_eq!(second.get("/").await.unwrap().status, 429);
+        }
+        stream.write_all(b"ho").await.unwrap();
+        assert_eq!(&client.exactly(2).await.unwrap()[..], b"ho");
+    }
+    let _first = begun(&backend, gateway.http()).await;
+    let _second = begun(&backend, gateway.http()).await;
+    assert_eq!(second.get("/").await.unwrap().status, 429, "two are the most");
 }
 
 #[tokio::test]

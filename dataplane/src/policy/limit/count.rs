@@ -8,11 +8,13 @@ use std::{
 use ravelin_snapshot::{PolicyKey, rate_limit};
 
 use super::{
+    adaptive::Adaptive,
     bucket::{Buckets, Rate},
     gate::{Entry, Gates, Queued, Seat},
     keys::{Key, Keys},
     ledger::{Ledger, Title},
     quota::{self, Book, Quota},
+    sketch::Sketch,
     window::{Span, Window},
 };
 
@@ -87,6 +89,8 @@ pub(super) enum Count {
     /// So many seats.
     Gate(u64, Arc<Gates>),
     Quota(Quota, Arc<Book>),
+    Sketch(Arc<Sketch>),
+    Adaptive(Arc<Adaptive>),
 }
 
 /// Whose count it is, and where those are that outlive it.
@@ -118,6 +122,18 @@ impl Count {
                 let title = Title::new(owner.policy, &said.name, quota);
                 Self::Quota(Quota::new(quota)?, owner.ledger.book(title))
             }
+            rate_limit::Count::Approximate { window, sketch } => {
+                positive([window.requests.into(), window.per_ms])?;
+                let sketch = Sketch::new(window, sketch, start).ok_or("a sketch of nothing")?;
+                Self::Sketch(Arc::new(sketch))
+            }
+            rate_limit::Count::Adaptive(said) => {
+                positive([said.min.min(said.max).into(), said.target_ms])?;
+                if said.min > said.max {
+                    return Err("min is more than max".to_owned());
+                }
+                Self::Adaptive(Arc::new(Adaptive::new(said, start)))
+            }
         })
     }
 
@@ -133,8 +149,16 @@ impl Count {
             (Self::Gate(_, gates), rate_limit::Count::Concurrency(max)) => {
                 Some(Self::Gate((*max).into(), Arc::clone(gates)))
             }
-            // A quota's book is found by its title.
-            (Self::Bucket(..) | Self::Window(..) | Self::Gate(..) | Self::Quota(..), _) => None,
+            // A quota's book is found by its title; a sketch has one shape; what latency allows is learned anew.
+            (
+                Self::Bucket(..)
+                | Self::Window(..)
+                | Self::Gate(..)
+                | Self::Quota(..)
+                | Self::Sketch(..)
+                | Self::Adaptive(..),
+                _,
+            ) => None,
         }
     }
 
@@ -144,6 +168,8 @@ impl Count {
             Self::Bucket(_, buckets) => buckets.keys.key(text),
             Self::Window(_, keys) => keys.key(text),
             Self::Gate(_, gates) => gates.hashes.key(text),
+            Self::Sketch(sketch) => sketch.hashes.key(text),
+            Self::Adaptive(adaptive) => adaptive.gates.hashes.key(text),
             Self::Quota(_, book) => {
                 let text = quota::shown(text);
                 return (book.accounts.key(&text), Some(text.into_owned()));
@@ -164,6 +190,13 @@ impl Count {
             Self::Bucket(rate, buckets) => buckets.take(rate, key, cost, at.now, patience),
             Self::Window(span, keys) => span.take(keys, key, cost, at.now, patience),
             Self::Quota(quota, book) => quota.take(book, key, text.unwrap_or_default(), cost, at.clock),
+            Self::Sketch(sketch) => sketch.take(key, cost, at.now),
+            Self::Adaptive(adaptive) if cost > 0 => {
+                let level = adaptive.level(key);
+                let seat = adaptive.enter(key, cost, at.now).ok_or(Refused { level, retry_in: None })?;
+                Ok(Taken { turn: Turn::Seated(seat), ..Taken::at_once(key, adaptive.level(key)) })
+            }
+            Self::Adaptive(_) => Ok(Taken::at_once(key, self.level(key, at))),
             Self::Gate(_, _) if cost == 0 => Ok(Taken::at_once(key, self.level(key, at))),
             Self::Gate(max, gates) => {
                 let turn = match gates.enter(key, cost, *max, !patience.is_zero()) {
@@ -182,7 +215,8 @@ impl Count {
             Self::Bucket(rate, buckets) => buckets.give_back(rate, taken.key, cost, at.now),
             Self::Window(span, keys) => span.give_back(keys, taken.key, cost, taken.mark, at.now),
             Self::Quota(_, book) => Quota::give_back(book, taken.key, cost, taken.mark, at.clock),
-            Self::Gate(..) => {} // the seat, or the place in the queue, goes with the turn
+            Self::Sketch(sketch) => sketch.give_back(taken.key, cost, taken.mark),
+            Self::Gate(..) | Self::Adaptive(_) => {} // the seat, or the place in the queue, goes with the turn
         }
     }
 
@@ -192,6 +226,8 @@ impl Count {
             Self::Bucket(rate, buckets) => buckets.level(rate, key, at.now),
             Self::Window(span, keys) => span.level(keys, key, at.now),
             Self::Quota(quota, book) => quota.level(book, key, at.clock),
+            Self::Sketch(sketch) => sketch.level(key, at.now),
+            Self::Adaptive(adaptive) => adaptive.level(key),
             Self::Gate(max, gates) => Level { remaining: gates.free(key, *max), more_in: None, term: None },
         }
     }
@@ -203,6 +239,8 @@ impl Count {
             Self::Window(_, keys) => (keys.count(), keys.evicted.get()),
             Self::Gate(_, gates) => (gates.count(), 0),
             Self::Quota(_, book) => (book.accounts.count(), book.accounts.evicted.get()),
+            Self::Sketch(_) => (0, 0), // it remembers none
+            Self::Adaptive(adaptive) => (adaptive.bounds.count(), adaptive.bounds.evicted.get()),
         }
     }
 }

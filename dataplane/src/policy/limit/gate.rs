@@ -4,11 +4,15 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
 
-use super::keys::{ByKey, Hashes, Key, SHARDS, lock};
+use super::{
+    adaptive::Adaptive,
+    keys::{ByKey, Hashes, Key, SHARDS, lock},
+};
 
 /// Requests that wait for a key, at most; the next is refused.
 const MAX_WAITING: usize = 1024;
@@ -38,6 +42,8 @@ pub(crate) struct Seat {
     gates: Arc<Gates>,
     key: Key,
     cost: u64,
+    /// Who learns from how long the backend takes.
+    teaches: Option<Arc<Adaptive>>,
 }
 
 /// A place in the queue, until it is dropped.
@@ -65,7 +71,7 @@ impl Gates {
         gate.waiting.retain(|waiter| !waiter.seat.is_closed());
         let entry = if cost <= max.saturating_sub(gate.used) && gate.waiting.is_empty() {
             gate.used += cost;
-            Some(Entry::Seated(Seat { gates: Arc::clone(self), key, cost }))
+            Some(Entry::Seated(Seat { gates: Arc::clone(self), key, cost, teaches: None }))
         } else if may_wait && cost <= max && gate.waiting.len() < MAX_WAITING {
             let (sender, seat) = oneshot::channel();
             gate.waiting.push_back(Waiter { cost, max, seat: sender });
@@ -83,6 +89,11 @@ impl Gates {
     pub(super) fn free(&self, key: Key, max: u64) -> u64 {
         let shard = self.shard(key);
         shard.get(&key).map_or(max, |gate| if gate.waiting.is_empty() { max.saturating_sub(gate.used) } else { 0 })
+    }
+
+    /// Seats that are taken.
+    pub(super) fn used(&self, key: Key) -> u64 {
+        self.shard(key).get(&key).map_or(0, |gate| gate.used)
     }
 
     pub(super) fn count(&self) -> usize {
@@ -103,7 +114,7 @@ impl Gates {
                 break;
             }
             let Some(Waiter { cost, seat, .. }) = gate.waiting.pop_front() else { break };
-            if let Err(mut unwanted) = seat.send(Seat { gates: Arc::clone(self), key, cost }) {
+            if let Err(mut unwanted) = seat.send(Seat { gates: Arc::clone(self), key, cost, teaches: None }) {
                 unwanted.cost = 0; // nobody took it, and dropping it must not come back here
             } else {
                 gate.used += cost;
@@ -111,6 +122,21 @@ impl Gates {
         }
         if gate.used == 0 && gate.waiting.is_empty() {
             shard.remove(&key);
+        }
+    }
+}
+
+impl Seat {
+    pub(super) fn teaching(self, adaptive: Arc<Adaptive>) -> Self {
+        let mut seat = self;
+        seat.teaches = Some(adaptive);
+        seat
+    }
+
+    /// The backend took so long to answer.
+    pub(super) fn answered(&self, took: Duration) {
+        if let Some(adaptive) = &self.teaches {
+            adaptive.learn(self.key, took);
         }
     }
 }

@@ -156,6 +156,15 @@ impl<V: Entry> Shard<V> {
 }
 
 impl Key {
+    /// One of `width` places; another for each row.
+    pub(super) fn row(self, row: usize, width: usize) -> usize {
+        let [a, b, c] = self.0.map(u64::from);
+        // Multiples of a second hash on top of a first are as good as so many hashes (Kirsch and Mitzenmacher, 2006).
+        let sum = (a << 32 | b).wrapping_add((row as u64).wrapping_mul(c << 32 | b | 1));
+        let mixed = (sum ^ sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((u128::from(mixed) * width as u128) >> 64) as usize // less than `width`
+    }
+
     /// By bits that a table does not look at.
     pub(super) fn shard(self) -> usize {
         self.0[2] as usize % SHARDS

@@ -12,7 +12,11 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::Ordering::Relaxed,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -33,6 +37,8 @@ struct Books {
     folder: Option<PathBuf>,
     /// Open from the first book on.
     journal: Option<Journal>,
+    /// Dropped, it ends the thread that writes.
+    writer: Option<Sender<()>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -102,7 +108,11 @@ impl Ledger {
         let mut books = self.books();
         if let Some(folder) = books.folder.take() {
             match books.open(&folder) {
-                Ok(()) => keep_written(Arc::downgrade(self)),
+                Ok(()) => {
+                    let (end, ends) = mpsc::channel();
+                    books.writer = Some(end);
+                    keep_written(Arc::downgrade(self), ends);
+                }
                 Err(error) => {
                     let folder = folder.display();
                     tracing::error!(%folder, %error, "quotas are not kept: a restart forgets what was used");
@@ -131,11 +141,10 @@ impl Drop for Ledger {
     }
 }
 
-/// A thread of its own: a disk may be slow. It ends with the ledger.
-fn keep_written(ledger: Weak<Ledger>) {
+/// A thread of its own: a disk may be slow. It ends when `end` is dropped.
+fn keep_written(ledger: Weak<Ledger>, end: Receiver<()>) {
     let run = move || {
-        loop {
-            thread::sleep(EVERY);
+        while end.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
             let Some(ledger) = ledger.upgrade() else { return };
             ledger.write();
         }
@@ -228,6 +237,7 @@ impl Books {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "another process's lock sends no event that could be waited for")]
 fn lock(path: &Path) -> io::Result<File> {
     let (file, begun) = (File::create(path)?, Instant::now());
     loop {

@@ -29,6 +29,11 @@ pub struct Permit<'t> {
 pub struct Seats(Option<Rc<Vec<Seat>>>);
 
 impl Seats {
+    /// The backend took so long to answer, or to fail.
+    pub fn answered(&self, took: Duration) {
+        self.0.iter().flat_map(|seats| seats.iter()).for_each(|seat| seat.answered(took));
+    }
+
     /// Until the tunnel has ended, too.
     pub fn held_by(&self, tunnel: Tunnel) -> Tunnel {
         let Some(seats) = self.0.clone() else { return tunnel };
@@ -118,7 +123,11 @@ pub(super) fn refuse((limit, refused): Refusal<'_>) -> Reject {
     };
     let reason = match limit.said.count {
         Count::Quota(_) => Reason::QuotaExceeded,
-        Count::TokenBucket(_) | Count::SlidingWindow(_) | Count::Concurrency(_) => Reason::RateLimited,
+        Count::TokenBucket(_)
+        | Count::SlidingWindow(_)
+        | Count::Concurrency(_)
+        | Count::Approximate { .. }
+        | Count::Adaptive(_) => Reason::RateLimited,
     };
     Reject { reason, detail: Some(Box::new(detail)) }
 }
@@ -128,8 +137,9 @@ fn fields(limit: &rate_limit::Limit, level: Level) -> [(&'static str, String); 2
     let rate = |requests, per_ms| format!(";q={requests};w={}", seconds(Duration::from_millis(per_ms)));
     let policy = match &limit.count {
         Count::TokenBucket(said) => rate(said.requests, said.per_ms),
-        Count::SlidingWindow(said) => rate(said.requests, said.per_ms),
+        Count::SlidingWindow(said) | Count::Approximate { window: said, .. } => rate(said.requests, said.per_ms),
         Count::Concurrency(max) => format!(";q={max};qu=\"concurrent-requests\""),
+        Count::Adaptive(said) => format!(";q={};qu=\"concurrent-requests\"", said.max),
         Count::Quota(said) => format!(";q={};w={}", said.requests, level.term.map_or(0, seconds)),
     };
     let more = level.more_in.map(|time| format!(";t={}", seconds(time))).unwrap_or_default();

@@ -199,7 +199,14 @@ fn a_negative_cost_is_nothing_and_one_beyond_all_bounds_is_refused() {
 #[test]
 fn a_limit_keeps_what_it_counted_across_a_swap_if_and_only_if_its_configuration_is_equal() {
     let now = Instant::now();
-    let kinds: [(&str, rate_limit::Count, rate_limit::Count); 3] = [
+    let sketch = |requests| rate_limit::Count::Approximate {
+        window: SlidingWindow { requests, per_ms: 60_000 },
+        sketch: rate_limit::Sketch { width: 100, depth: 3 },
+    };
+    let adaptive = |max| rate_limit::Count::Adaptive(rate_limit::Adaptive { target_ms: 100, min: 3, max });
+    let kinds: [(&str, rate_limit::Count, rate_limit::Count); 5] = [
+        ("adaptive", adaptive(9), adaptive(8)),
+        ("approximate", sketch(3), sketch(4)),
         ("token bucket", bucket(3, 60_000, 3), bucket(3, 60_000, 4)),
         ("sliding window", window(3, 60_000), window(3, 50_000)),
         ("concurrency", rate_limit::Count::Concurrency(3), rate_limit::Count::Concurrency(4)),

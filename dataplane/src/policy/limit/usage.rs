@@ -84,7 +84,7 @@ impl RateLimitPolicy {
         let all = self.limits.all.iter().chain(self.plans.iter().flat_map(Plans::limits));
         let quotas = all.filter_map(|limit| match &limit.count {
             Count::Quota(quota, book) => Some((limit.said.name.as_str(), (quota, book))),
-            Count::Bucket(..) | Count::Window(..) | Count::Gate(..) => None,
+            Count::Bucket(..) | Count::Window(..) | Count::Gate(..) | Count::Sketch(..) | Count::Adaptive(..) => None,
         });
         quotas.collect()
     }

@@ -36,7 +36,6 @@ pub struct RequestBody {
 
 /// Where a body comes from.
 pub(crate) enum Source {
-    Empty,
     Hyper(Incoming),
     Plain(ClientBody),
 }
@@ -56,7 +55,6 @@ impl From<ClientBody> for Source {
 impl Source {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
-            Self::Empty => Poll::Ready(None),
             Self::Hyper(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::Client)))
             }
@@ -66,7 +64,6 @@ impl Source {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
             Self::Hyper(body) => body.is_end_stream(),
             Self::Plain(body) => body.is_end_stream(),
         }
@@ -74,7 +71,6 @@ impl Source {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty => SizeHint::with_exact(0),
             Self::Hyper(body) => body.size_hint(),
             Self::Plain(body) => body.size_hint(),
         }
@@ -82,6 +78,7 @@ impl Source {
 }
 
 /// What became of a request's body.
+#[derive(Default)]
 pub(crate) struct Fate(Option<Rc<Cell<bool>>>);
 
 impl Fate {
@@ -98,10 +95,6 @@ struct Idle {
 }
 
 impl RequestBody {
-    pub fn empty() -> Self {
-        Self { source: Source::Empty, idle: None, received: None, failed: None, _open: None }
-    }
-
     pub(crate) fn new(body: impl Into<Source>, idle: Duration, open: Option<Open>) -> Self {
         let idle = Some(Idle { limit: idle, timer: None, waiting: false });
         Self { source: body.into(), idle, received: None, failed: None, _open: open }
@@ -113,9 +106,8 @@ impl RequestBody {
     }
 
     /// Counts its bytes, if it has any.
-    pub(crate) fn counted(mut self, received: impl FnOnce() -> Rc<Cell<u64>>) -> Self {
+    pub(crate) fn count(&mut self, received: impl FnOnce() -> Rc<Cell<u64>>) {
         self.received = (!self.source.is_end_stream()).then(received);
-        self
     }
 
     /// Tells whether it was the client that the request failed of.

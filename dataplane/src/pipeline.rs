@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
 use crate::{
-    body::{AnswerBody, RequestBody},
+    body::AnswerBody,
     expression::Scope,
     filter::{DirectResponse, Redirect, Redirected},
     policy::{
@@ -27,6 +27,7 @@ use crate::{
         Found, Table,
         rule::{Action, Guard, Rule},
     },
+    upstream::Upload,
 };
 
 /// What all stages of one request may read.
@@ -38,11 +39,12 @@ struct Exchange<'a> {
     now: Instant,
     clock: SystemTime,
     grpc: bool,
-    record: &'a RefCell<Record>,
+    record: &'a RefCell<Box<Record>>,
 }
 
-/// Answers one request. It never fails: what goes wrong becomes an answer with a reason.
-pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Request<RequestBody>) -> Response<Recorded> {
+/// Answers one request. It never fails: what goes wrong becomes an answer with a reason. The request is boxed, for it passes
+/// through many hands.
+pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<Request<Upload>>) -> Response<Recorded> {
     let table = worker.table();
     let id = request::keep(request.headers()).unwrap_or_else(|| worker.request_id());
     let grpc = headers::is_grpc(request.headers());
@@ -51,7 +53,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Reque
     let settings = &worker.settings;
     let (now, clock) = (Instant::now(), SystemTime::now());
     let record = RefCell::new(Record::begin(&worker.recorder, now, clock, &request));
-    let request = request.map(|body| body.counted(|| record.borrow_mut().received()));
+    request.body().count(|| record.borrow_mut().received());
     let answered = match Target::read(&request, connection, id.clone(), &settings.trusted_proxies, &settings.bounds) {
         Ok(target) => {
             record.borrow_mut().target(&target);
@@ -83,7 +85,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Reque
 }
 
 impl<'a> Exchange<'a> {
-    async fn stages(&self, request: Request<RequestBody>) -> Result<Response<AnswerBody>, Reject> {
+    async fn stages(&self, request: Box<Request<Upload>>) -> Result<Response<AnswerBody>, Reject> {
         let Self { table, target, now, clock, .. } = *self;
         if target.path() == "*" {
             return Ok(headers::empty(StatusCode::NO_CONTENT)); // the server itself: it is there

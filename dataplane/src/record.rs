@@ -94,7 +94,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn begin<B>(recorder: &Rc<Recorder>, now: Instant, clock: SystemTime, request: &Request<B>) -> Self {
+    pub fn begin<B>(recorder: &Rc<Recorder>, now: Instant, clock: SystemTime, request: &Request<B>) -> Box<Self> {
         let line = recorder.feed.as_ref().map(|_| {
             let mut line = Line::begin(recorder.space(), clock, &recorder.stamp, request.method(), request.version());
             if let Some(agent) = request.headers().get(USER_AGENT) {
@@ -103,7 +103,7 @@ impl Record {
             line
         });
         let counted = Counted::new(Verb::of(request.method()));
-        Self {
+        Box::new(Self {
             recorder: Rc::clone(recorder),
             line,
             begun: now,
@@ -111,7 +111,7 @@ impl Record {
             received: None,
             sent: 0,
             seats: Seats::default(),
-        }
+        })
     }
 
     /// For whoever reads the request's body: what it adds there is the `bytesIn`.
@@ -177,7 +177,7 @@ impl Record {
     }
 
     /// Goes with the answer to its end.
-    pub fn answer(mut self, answer: Response<AnswerBody>) -> Response<Recorded> {
+    pub fn answer(mut self: Box<Self>, answer: Response<AnswerBody>) -> Response<Recorded> {
         self.counted.code = answer.status();
         answer.map(|body| {
             let mut recorded = Recorded { body, record: Some(self) };
@@ -206,7 +206,7 @@ impl Record {
 pub struct Recorded {
     body: AnswerBody,
     /// `None` once it is closed.
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 impl Recorded {

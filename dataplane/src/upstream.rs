@@ -64,7 +64,7 @@ pub struct Call<'a> {
     /// Instead of the backend's own.
     pub algorithm: Option<Algorithm>,
     /// Ready to be sent: path, `Host`, headers; hop-by-hop headers are gone but for an upgrade that is to be tunnelled.
-    pub request: Request<Upload>,
+    pub request: Box<Request<Upload>>,
     /// When the whole exchange has to be over: `request_timeout`.
     pub deadline: Option<Instant>,
     /// How long one attempt may take until the answer's head: `backend_timeout`.
@@ -85,8 +85,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(reason: impl Into<Reason>, request: Option<Request<Upload>>) -> Self {
-        Self { reason: reason.into(), request: request.map(Box::new) }
+    fn new(reason: impl Into<Reason>, request: Option<Box<Request<Upload>>>) -> Self {
+        Self { reason: reason.into(), request }
     }
 }
 

@@ -219,9 +219,7 @@ impl Line {
     /// As JSON wants it (RFC 8259, 7); what is not UTF-8 becomes U+FFFD.
     fn escape(&mut self, value: &[u8]) {
         let value = &value[..value.len().min(MAX_FIELD)];
-        let plain = |byte: u8| (0x20..0x7f).contains(&byte) && !matches!(byte, b'"' | b'\\');
-        // No way out in the middle, so that many bytes are looked at in one instruction.
-        if value.iter().fold(true, |all, byte| all & plain(*byte)) {
+        if is_plain(value) {
             self.text.extend_from_slice(value);
             return;
         }
@@ -247,6 +245,24 @@ impl Line {
             rest /= 10;
         }
     }
+}
+
+/// Visible ASCII and spaces, without what JSON escapes. Eight bytes at a time, as one number.
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
+    // The top bit of a byte is set in the sum of these if the byte is not plain, and perhaps in one behind it.
+    let odd = |word: u64| {
+        let is = |byte: u8| {
+            let differs = word ^ (ONES * u64::from(byte));
+            differs.wrapping_sub(ONES) & !differs
+        };
+        (word.wrapping_sub(ONES * 0x20) | is(b'"') | is(b'\\') | is(0x7f) | word) & TOPS
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    words.iter().chain([&last]).fold(0, |all, word| all | odd(u64::from_le_bytes(*word))) == 0
 }
 
 /// Year, month and day of a day since 1970-01-01, by whole eras of 400 years that begin on a first of March.

@@ -10,7 +10,7 @@ use super::{
     respond,
 };
 use crate::{
-    body::{AnswerBody, RequestBody},
+    body::AnswerBody,
     filter::HeaderEdits,
     reject::{Reason, Reject},
     table::{
@@ -26,17 +26,16 @@ pub(super) async fn forward(
     forward: &Forward,
     found: &Found<'_>,
     caller: &CallerHeaders<'_>,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<Upload>>,
 ) -> Result<Response<AnswerBody>, Reject> {
     let rule = found.rule;
     let share = forward.rotation.turn().map(|turn| &forward.backends[turn]);
     prepare(exchange, forward, found, share, caller, &mut request)?;
     let wants_upgrade = request.headers().contains_key(http::header::UPGRADE);
-    let fate = request.body_mut().fate();
-    let mut request = request.map(Upload::from);
+    let fate = request.body().fate();
     *request.version_mut() = http::Version::HTTP_11;
     let sent = match share.map(|share| share.to) {
-        None => Err(Failure { reason: Reason::NoEndpoints, request: Some(Box::new(request)) }),
+        None => Err(Failure { reason: Reason::NoEndpoints, request: Some(request) }),
         Some(Destination::Reject(reason)) => return Err(reason.into()),
         Some(to @ Destination::Backend(_)) => call(exchange, forward, rule, to, request).await,
     };
@@ -54,7 +53,7 @@ fn prepare(
     found: &Found<'_>,
     share: Option<&Share>,
     caller: &CallerHeaders<'_>,
-    request: &mut Request<RequestBody>,
+    request: &mut Request<Upload>,
 ) -> Result<(), Reject> {
     headers::onward(request, exchange.target, exchange.connection, caller);
     found.rule.request_headers.apply(request.headers_mut());
@@ -80,11 +79,11 @@ async fn call(
     forward: &Forward,
     rule: &Rule,
     to: Destination,
-    request: Request<Upload>,
+    request: Box<Request<Upload>>,
 ) -> Result<Response<upstream::UpstreamBody>, Failure> {
     let slot = match to {
         Destination::Backend(slot) => slot,
-        Destination::Reject(reason) => return Err(Failure { reason, request: Some(Box::new(request)) }),
+        Destination::Reject(reason) => return Err(Failure { reason, request: Some(request) }),
     };
     let (backend, called) = (exchange.table.backend(slot), Cell::new(None));
     let seats = exchange.record.borrow().seats();
@@ -118,7 +117,7 @@ async fn fall_back(
     }
     match (&forward.fallback, request) {
         (Some(Fallback::Respond(response)), _) => Ok(respond(response, rule)),
-        (Some(Fallback::Backend(to)), Some(request)) => match call(exchange, forward, rule, *to, *request).await {
+        (Some(Fallback::Backend(to)), Some(request)) => match call(exchange, forward, rule, *to, request).await {
             Ok(answer) => back(answer, wants_upgrade, rule, None),
             Err(failure) => Err(failure.reason.into()),
         },

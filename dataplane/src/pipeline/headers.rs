@@ -113,18 +113,21 @@ impl Rare {
     fn among(headers: &HeaderMap) -> Self {
         let mut rare = Self::default();
         for name in headers.keys() {
-            let name = name.as_str();
+            let name = name.as_str().as_bytes();
             match name.len() {
-                2 => rare.hop |= name == "te",
-                6 => rare.expect |= name == "expect",
-                7 => rare.hop |= name == "upgrade",
-                10 => rare.hop |= matches!(name, "connection" | "keep-alive"),
-                14 => rare.hop |= name == "http2-settings",
-                16 => rare.hop |= name == "proxy-connection",
-                17 => rare.hop |= name == "transfer-encoding",
+                2 => rare.hop |= name == b"te",
+                6 => rare.expect |= name == b"expect",
+                7 => rare.hop |= name == b"upgrade",
+                10 => rare.hop |= name == b"connection" || name == b"keep-alive",
+                14 => rare.hop |= name == b"http2-settings",
+                16 => rare.hop |= name == b"proxy-connection",
+                17 => rare.hop |= name == b"transfer-encoding",
                 _ => {}
             }
-            rare.disguised |= name.contains('_');
+            // As long as one of ours.
+            if matches!(name.len(), 9 | 12 | 14..=17) {
+                rare.disguised |= name.contains(&b'_');
+            }
         }
         rare
     }

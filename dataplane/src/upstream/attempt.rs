@@ -26,7 +26,7 @@ const RESENDS: u32 = 3;
 pub(super) struct Broken {
     pub(super) why: Why,
     /// As much as can be had of it again: nothing of it was processed, or its method is idempotent and it has no body.
-    pub(super) again: Option<Request<Upload>>,
+    pub(super) again: Option<Box<Request<Upload>>>,
     /// It is to be sent again at once: that was the connection's end, not the request's.
     pub(super) resend: bool,
 }
@@ -87,7 +87,7 @@ impl<'a> Attempt<'a> {
     /// A kept connection that turns out to be closed costs one more, which is fresh.
     pub(super) async fn http1(
         mut self,
-        mut request: Request<Upload>,
+        mut request: Box<Request<Upload>>,
         flight: Flight,
         upgrade: Option<(&OnUpgrade, &dyn Fn(Tunnel))>,
     ) -> Result<Response<UpstreamBody>, Failure> {
@@ -104,7 +104,7 @@ impl<'a> Attempt<'a> {
                             self.tunnel(run, client, *connection, answer, flight)
                         }
                         _ => {
-                            let begun = self.begun(request.into_body(), flight);
+                            let begun = self.begun(std::mem::take(request.body_mut()), flight);
                             Ok(answer.map(|()| UpstreamBody::new(Source::http1(connection, &begun), begun)))
                         }
                     };
@@ -157,7 +157,7 @@ impl<'a> Attempt<'a> {
     /// A stream that the backend has refused is opened again, as long as [`RESENDS`] allows.
     pub(super) async fn http2(
         mut self,
-        mut request: Request<Upload>,
+        mut request: Box<Request<Upload>>,
         flight: Flight,
     ) -> Result<Response<UpstreamBody>, Failure> {
         let mut resends = 0;

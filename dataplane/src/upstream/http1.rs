@@ -323,12 +323,15 @@ impl Connection {
     /// Whether an idle connection is still good, as far as the event loop knows: no system call while nothing has come.
     pub(super) fn is_alive(&mut self) -> bool {
         let mut unwoken = Context::from_waker(Waker::noop());
-        let alive = self.is_idle() && matches!(&self.io, Io::Whole(stream) if !peek(stream, &mut unwoken));
-        if self.buffer.capacity() > READ {
+        self.is_idle() && matches!(&self.io, Io::Whole(stream) if !peek(stream, &mut unwoken))
+    }
+
+    /// Gives back what the next exchange is not likely to need.
+    pub(super) fn shrink(&mut self) {
+        if self.read > READ {
             self.buffer = BytesMut::new();
             self.read = READ;
         }
-        alive
     }
 }
 

@@ -161,7 +161,7 @@ impl Connection {
     /// Sends the request and waits for the head of its answer. Dropping the future resets the stream.
     pub(super) async fn exchange(
         self: &Rc<Self>,
-        request: Request<Upload>,
+        request: Box<Request<Upload>>,
         timer: &mut Timer,
     ) -> Result<(Response<h2::RecvStream>, Pump), Broken> {
         let used = self.sent.replace(self.sent.get() + 1) > 0;

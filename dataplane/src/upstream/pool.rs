@@ -145,10 +145,11 @@ impl Pools {
     }
 
     fn keep(&self, mut connection: Box<http1::Connection>) {
-        // Polled once more without a waker: else the next request over it would wake the task of the last one.
-        if connection.endpoint.strong_count() == 0 || !connection.is_alive() {
+        // What has come meanwhile, the next request finds, and the sweeper.
+        if connection.endpoint.strong_count() == 0 {
             return;
         }
+        connection.shrink();
         // The stock is there as long as it has a connection.
         if let Some(stock) = self.0.stocks.borrow_mut().get_mut(&connection.endpoint_id)
             && stock.idle.len() < KEPT

@@ -12,12 +12,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::body::{BodyError, RequestBody};
+use crate::body::{BodyError, Fate, RequestBody};
 
 /// How much of a body may be kept until it is known that it need not be sent again.
 const KEPT: usize = 64 << 10;
 
-/// A request's body. Two of one request share their source: what the first try took in vain, the second has again.
+/// A request's body; the default is none. Two of one request share their source: what the first try took in vain, the second has again.
+#[derive(Default)]
 pub struct Upload {
     /// `None`: the request has no body.
     source: Option<Rc<Source>>,
@@ -60,6 +61,18 @@ impl From<RequestBody> for Upload {
 }
 
 impl Upload {
+    /// Counts its bytes, if it has any.
+    pub(crate) fn count(&self, received: impl FnOnce() -> Rc<Cell<u64>>) {
+        if let Some(source) = &self.source {
+            source.state.borrow_mut().body.count(received);
+        }
+    }
+
+    /// Tells whether it was the client that the request failed of.
+    pub(crate) fn fate(&self) -> Fate {
+        self.source.as_ref().map(|source| source.state.borrow_mut().body.fate()).unwrap_or_default()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.source.is_none()
     }

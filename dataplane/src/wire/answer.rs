@@ -73,13 +73,14 @@ fn assemble(
         let (name, value) = (span.name(head)?, span.value(head)?);
         match name {
             header::CONTENT_LENGTH => {
-                let said = said_length(&value)?;
+                let number = digits(&value);
+                let said = number.or_else(|| equal_lengths(&value))?;
                 match length {
                     Some(before) if before != said => return None,
                     Some(_) => continue, // once is enough
                     None => length = Some(said),
                 }
-                headers.append(name, if digits(&value).is_some() { value } else { said.into() });
+                headers.append(name, if number.is_some() { value } else { said.into() });
                 continue;
             }
             // We have asked for no other coding, and HTTP/1.0 knows none.
@@ -114,11 +115,7 @@ fn assemble(
 }
 
 /// A list of equal numbers is that number (RFC 9110, 8.6).
-fn said_length(value: &HeaderValue) -> Option<u64> {
-    let one = digits(value);
-    if one.is_some() {
-        return one;
-    }
+fn equal_lengths(value: &HeaderValue) -> Option<u64> {
     let mut numbers = value.to_str().ok()?.split(',').map(|one| {
         let one = HeaderValue::from_str(one.trim()).ok()?;
         digits(&one)

@@ -22,8 +22,9 @@ pub(crate) enum NotRead {
     Unusual,
 }
 
-pub(crate) struct RequestHead {
-    pub(crate) request: http::Request<()>,
+pub(crate) struct RequestHead<B> {
+    /// Its body is yet to be put in.
+    pub(crate) request: Box<http::Request<B>>,
     pub(crate) body: Decoder,
     /// The client may send another request over this connection.
     pub(crate) keep: bool,
@@ -31,11 +32,11 @@ pub(crate) struct RequestHead {
 
 /// Reads a head off `buffer`, if it is whole and plain: HTTP/1.1, no more than one statement about the body, nothing that
 /// changes the connection. `spare` is a map whose memory may be used.
-pub(crate) fn read_request(
+pub(crate) fn read_request<B: Default>(
     buffer: &mut BytesMut,
     spare: &mut HeaderMap,
     bounds: Bounds,
-) -> Result<RequestHead, NotRead> {
+) -> Result<RequestHead<B>, NotRead> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
     let length = match parsed.parse_with_uninit_headers(buffer, &mut fields) {
@@ -65,14 +66,14 @@ pub(crate) fn read_request(
     })
 }
 
-fn assemble(
+fn assemble<B: Default>(
     head: &Bytes,
     method: Method,
     target: std::ops::Range<usize>,
     spans: &[Span],
     spare: &mut HeaderMap,
     bounds: Bounds,
-) -> Option<RequestHead> {
+) -> Option<RequestHead<B>> {
     let uri = Uri::from_maybe_shared(head.slice(target)).ok()?;
     let mut headers = mem::take(spare);
     headers.reserve(spans.len());
@@ -95,7 +96,7 @@ fn assemble(
         }
         headers.append(name, value);
     }
-    let mut request = http::Request::new(());
+    let mut request = Box::new(http::Request::new(B::default()));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;
@@ -106,9 +107,10 @@ fn assemble(
 /// Digits and nothing else, and no more than a length may be.
 pub(super) fn digits(value: &HeaderValue) -> Option<u64> {
     let text = value.as_bytes();
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
+    let add = |sum: u64, byte: &u8| match byte {
+        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    };
     // hyper keeps the two largest numbers for itself.
-    str::from_utf8(text).ok()?.parse().ok().filter(|length| *length < u64::MAX - 1)
+    text.iter().try_fold(0, add).filter(|length| !text.is_empty() && *length < u64::MAX - 1)
 }

@@ -24,6 +24,7 @@ use crate::{
     pipeline,
     record::Recorded,
     request::Connection,
+    upstream::Upload,
 };
 
 /// Who asks, and on whose thread.
@@ -47,13 +48,13 @@ impl Line {
     ) -> Result<Response<Counted>, Infallible> {
         let open = Open::new(&self.pulse);
         let idle = self.worker.settings.bounds.body_idle_timeout;
-        let request = request.map(|body| RequestBody::new(body, idle, Some(open.clone())));
+        let request = request.map(|body| RequestBody::new(body, idle, Some(open.clone())).into());
         self.connection.cut.set(request.version() != Version::HTTP_2 && self.pulse.cuts.take(&request));
-        let answer = self.exchange(request).await;
+        let answer = self.exchange(Box::new(request)).await;
         Ok(answer.map(|body| Counted { body, progress, _open: open }))
     }
 
-    pub(super) async fn exchange(&self, request: Request<RequestBody>) -> Response<Recorded> {
+    pub(super) async fn exchange(&self, request: Box<Request<Upload>>) -> Response<Recorded> {
         let http2 = request.version() == Version::HTTP_2;
         let mut answer = pipeline::handle(&self.worker, &self.connection, request).await;
         if self.worker.closing() && !http2 && answer.status() != StatusCode::SWITCHING_PROTOCOLS {

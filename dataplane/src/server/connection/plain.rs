@@ -45,7 +45,7 @@ pub(super) async fn converse(line: &Line, client: &Rc<RefCell<Client>>) -> End {
     let mut outgoing = Outgoing::default();
     loop {
         let head = poll_fn(|cx| client.borrow_mut().poll_head(cx, &mut spare, bounds)).await;
-        let RequestHead { request, body, keep } = match head {
+        let RequestHead { mut request, body, keep } = match head {
             Ok(head) => head,
             Err(end) => return end,
         };
@@ -54,13 +54,10 @@ pub(super) async fn converse(line: &Line, client: &Rc<RefCell<Client>>) -> End {
         let head = request.method() == Method::HEAD;
         let empty = body.is_over();
         client.borrow_mut().expect(body);
-        let request = request.map(|()| match empty {
-            true => RequestBody::empty(),
-            false => {
-                let body = ClientBody::of(client);
-                RequestBody::new(body, settings.body_idle_timeout, Some(open.clone()))
-            }
-        });
+        if !empty {
+            let body = RequestBody::new(ClientBody::of(client), settings.body_idle_timeout, Some(open.clone()));
+            *request.body_mut() = body.into();
+        }
         let mut answering = pin!(line.exchange(request));
         let answer = poll_fn(|cx| match answering.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),

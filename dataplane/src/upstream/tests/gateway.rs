@@ -145,7 +145,7 @@ async fn answer(
     let call = Call {
         backend,
         algorithm: None,
-        request: request.map(Upload::from),
+        request: Box::new(request.map(Upload::from)),
         deadline: limits.request.map(|limit| Instant::now() + limit),
         attempt_timeout: limits.attempt,
         stream_idle: limits.stream_idle,

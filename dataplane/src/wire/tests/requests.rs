@@ -61,7 +61,7 @@ fn by_us(bytes: &[u8], cuts: &[prop::sample::Index]) -> Vec<Seen> {
     let mut reads = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).filter(|read| !read.is_empty());
     let (mut buffer, mut spare, mut seen) = (BytesMut::new(), HeaderMap::new(), Vec::new());
     loop {
-        let RequestHead { request, mut body, keep } = loop {
+        let RequestHead::<()> { request, mut body, keep } = loop {
             if !buffer.is_empty() {
                 let before = buffer.clone();
                 match read_request(&mut buffer, &mut spare, BOUNDS) {

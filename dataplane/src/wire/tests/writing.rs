@@ -59,7 +59,7 @@ proptest! {
         let mut outgoing = Outgoing::default();
         outgoing.begin(|text| head_of_request(text, &request, size(known, &pieces)));
         let mut bytes = BytesMut::from(&send(&mut outgoing, &pieces)[..]);
-        let Ok(mut read) = read_request(&mut bytes, &mut HeaderMap::new(), BOUNDS) else { panic!("{bytes:?}") };
+        let Ok(mut read) = read_request::<()>(&mut bytes, &mut HeaderMap::new(), BOUNDS) else { panic!("{bytes:?}") };
         prop_assert_eq!(read.request.uri(), "/a?b");
         prop_assert_eq!(read.request.headers().get("x-mine").is_some(), headers.contains_key("x-mine"));
         let mut data = Vec::new();

@@ -18,6 +18,7 @@ use super::End;
 use crate::{
     body::BodyError,
     server::stream::Stream,
+    upstream::Upload,
     wire::{self, Bounds, Decoder, NotRead, Outgoing, Piece, RequestHead, WireError},
 };
 
@@ -60,7 +61,7 @@ impl Client {
         cx: &mut Context<'_>,
         spare: &mut HeaderMap,
         bounds: Bounds,
-    ) -> Poll<Result<RequestHead, End>> {
+    ) -> Poll<Result<RequestHead<Upload>, End>> {
         loop {
             let known = mem::take(&mut self.partial);
             if wire::may_be_whole(&self.buffer, known) || self.buffer.len() >= wire::LONG {

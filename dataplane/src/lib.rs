@@ -10,6 +10,7 @@ pub mod admin;
 pub mod body;
 pub mod explain;
 pub mod expression;
+mod fetch;
 pub mod filter;
 pub mod metrics;
 pub mod pipeline;

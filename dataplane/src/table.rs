@@ -25,7 +25,7 @@ use ravelin_snapshot::{
 use crate::{
     metrics::Label,
     policy::{
-        auth::AuthPolicy,
+        auth::{AuthPolicy, Issuers},
         limit::{Ledger, RateLimitPolicy},
     },
     request::RequestView,
@@ -54,6 +54,8 @@ pub struct Table {
     certificates: Arc<Certificates>,
     /// Of quotas.
     ledger: Arc<Ledger>,
+    /// The keys that are being fetched, whichever policies name them.
+    issuers: Arc<Issuers>,
 }
 
 /// A route object, ready to serve.
@@ -104,7 +106,8 @@ impl Table {
         for change in snapshot.auth.changes(&before.auth) {
             if let Some(said) = change.after {
                 let old = self.auth.by_key(change.key).map(|old| &**old);
-                let policy = AuthPolicy::compile(change.key, said, old).map_err(refusal("AuthPolicy", change.key))?;
+                let policy = AuthPolicy::compile(change.key, said, old, &self.issuers)
+                    .map_err(refusal("AuthPolicy", change.key))?;
                 self.auth.set(change.key, Arc::new(policy));
             }
         }

@@ -32,6 +32,7 @@ use ravelin_snapshot::{
     backend::{self, Algorithm, BackendKey, Protocol},
 };
 
+pub(crate) use self::resolve::addresses;
 pub use self::{
     answer::UpstreamBody,
     endpoint::{Counts, Endpoint},

@@ -184,16 +184,20 @@ impl From<core::ConfigMap> for Object<ConfigMap> {
 }
 
 /// What is in a cluster's ConfigMaps and in its Secrets without a type of their own is mostly none of our business. Only what may
-/// be a key set of an issuer stays; of the rest only the names, so that a reference to it can be told what is wrong.
+/// be a key set of an issuer, or the certificates of an authority, stays; of the rest only the names, so that a reference to it can be told what is wrong.
 pub(crate) fn drop_others_values(object: &mut AnyObject) {
-    let is_ours = |value: &str| value.trim_start().starts_with('{') && value.contains("\"keys\"");
+    let is_ours = |key: &str, value: &str| {
+        let key_set = value.trim_start().starts_with('{') && value.contains("\"keys\"");
+        key_set || (key == "ca.crt" && value.trim_start().starts_with("-----BEGIN CERTIFICATE-----"))
+    };
     match object {
-        AnyObject::ConfigMap(map) => map.spec.data.values_mut().filter(|value| !is_ours(value)).for_each(|value| {
-            *value = String::new();
-        }),
+        AnyObject::ConfigMap(map) => {
+            let others = map.spec.data.iter_mut().filter(|(key, value)| !is_ours(key, value));
+            others.for_each(|(_, value)| *value = String::new());
+        }
         AnyObject::Secret(secret) if secret.spec.type_ == "Opaque" => {
-            let others = secret.spec.data.values_mut().filter(|value| !is_ours(value.expose()));
-            others.for_each(|value| *value = Hidden::new(""));
+            let others = secret.spec.data.iter_mut().filter(|(key, value)| !is_ours(key, value.expose()));
+            others.for_each(|(_, value)| *value = Hidden::new(""));
         }
         _ => {}
     }
@@ -265,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn of_config_maps_and_untyped_secrets_only_key_sets_are_held() {
+    fn of_config_maps_and_untyped_secrets_only_key_sets_and_authorities_are_held() {
         let keys = r#"{"keys": []}"#;
         let map: core::ConfigMap =
             read(json!({"metadata": {"name": "m"}, "data": {"keys": keys, "app.conf": "password=hunter2"}}));
@@ -288,6 +292,10 @@ mod tests {
             values
         };
         assert_eq!(kept(held(map.into())), ["", keys]);
+        let authority = "-----BEGIN CERTIFICATE-----";
+        let data = json!({"ca.crt": authority, "other.crt": authority});
+        let map: core::ConfigMap = read(json!({"metadata": {"name": "m"}, "data": data}));
+        assert_eq!(kept(held(map.into())), ["", authority]);
         assert_eq!(kept(held(secret("Opaque").into())), ["", keys]);
         assert_eq!(held(secret("kubernetes.io/tls").into()).iter().filter(|value| value.is_empty()).count(), 0);
     }

@@ -26,6 +26,7 @@ use crate::{
     request::{Known, RequestView, RuleName},
 };
 use authentication::Authentication;
+pub use jwt::Issuers;
 
 /// An AuthPolicy, ready to decide. Shared by all workers.
 pub struct AuthPolicy {
@@ -96,7 +97,12 @@ struct Denied {
 
 impl AuthPolicy {
     /// Counts go on from `before`'s. The error is for a refusal of the snapshot.
-    pub fn compile(key: &PolicyKey, said: &auth::AuthPolicy, before: Option<&Self>) -> Result<Self, String> {
+    pub fn compile(
+        key: &PolicyKey,
+        said: &auth::AuthPolicy,
+        before: Option<&Self>,
+        issuers: &Issuers,
+    ) -> Result<Self, String> {
         let rule = |said: &auth::AuthorizationRule| {
             let when = Program::compile(&said.when).map_err(|error| format!("rule {}: {error}", said.name))?;
             Ok::<_, String>(Rule { name: said.name.clone(), effect: said.effect, when })
@@ -115,7 +121,9 @@ impl AuthPolicy {
             authentication: said
                 .authentication
                 .as_ref()
-                .map(|said| Authentication::compile(said, before.and_then(|before| before.authentication.as_ref())))
+                .map(|said| {
+                    Authentication::compile(said, before.and_then(|before| before.authentication.as_ref()), issuers)
+                })
                 .transpose()?,
             rules: said.rules.iter().map(rule).collect::<Result<_, _>>()?,
             forward: said.forward.iter().map(header).collect::<Result<_, _>>()?,

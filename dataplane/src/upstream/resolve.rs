@@ -111,6 +111,11 @@ async fn run(name: Weak<Name>, source: Source) {
     }
 }
 
+/// The addresses of a name at this moment, for what the gateway itself asks.
+pub(crate) async fn addresses(name: &str) -> Result<Vec<std::net::IpAddr>, NetError> {
+    ask(&mut None, name, Source::System).await.map(|(addresses, _)| addresses)
+}
+
 /// The addresses of a name, of both families, and until when they hold.
 async fn ask(
     resolver: &mut Option<TokioResolver>,

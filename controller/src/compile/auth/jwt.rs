@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use ravelin_crds::{
-    ConfigMapKeyReference, JwkSet, JwtAlgorithm as Said, JwtAuthentication, JwtClaims, JwtProvider, SecretKeyReference,
+    ConfigMapKeyReference, Duration, JwkSet, JwtAlgorithm as Said, JwtAuthentication, JwtClaims, JwtProvider,
+    SecretKeyReference,
 };
 use ravelin_snapshot::{
     ObjectKey,
     auth::CredentialSource,
     jwk::{self, Ignored, Jwk},
-    jwt::{self, ClaimNames, JwtAlgorithm, JwtMethod, KeySource},
+    jwt::{self, ClaimNames, JwksUri, JwtAlgorithm, JwtMethod, KeySource},
+    url::HttpUrl,
 };
 
 use super::{bound, entry_name, held, source};
@@ -157,8 +159,16 @@ fn keys(
     let symmetric = algorithms.iter().find(|algorithm| algorithm.is_symmetric());
     match (uri, config_map_ref, secret_ref, inline) {
         (Some(uri), None, None, None) => {
-            notes.unsupported(field.member("uri"), Some(uri));
-            None
+            if let Some(algorithm) = symmetric {
+                let message = format!("keys of {} are secrets, and are not fetched from a URL", algorithm.as_str());
+                notes.invalid(field.member("uri"), message, "Put them into a Secret, and refer to it with secretRef.");
+            }
+            self::uri(uri, field.member("uri"), notes);
+            let said = (refresh.as_ref(), keep_for.as_ref());
+            let (refresh_ms, keep_for_ms) = pace(said, field.member("refresh"), notes);
+            let refs = field.member("caCertificateRefs");
+            let authorities = held::authorities(work, reads, notes, namespace, ca_certificate_refs, refs)?;
+            Some(KeySource::Uri(JwksUri { uri: uri.clone(), refresh_ms, keep_for_ms, authorities }))
         }
         (None, Some(ConfigMapKeyReference { name, key }), None, None) => {
             let (field, object) = (field.member("configMapRef"), ObjectKey::new(namespace, name));
@@ -185,6 +195,36 @@ fn keys(
             None
         }
     }
+}
+
+/// Notes a URL that cannot be asked, or that anybody on the way can answer.
+fn uri(uri: &str, field: Field<'_>, notes: &mut Notes) {
+    match HttpUrl::parse(uri) {
+        Ok(url) if url.https => {}
+        Ok(_) => {
+            let message = "whoever is on the way can change the keys, and so be anybody";
+            notes.warning(field, Reason::Suspicious, message, "Use https://.");
+        }
+        Err(error) => {
+            // What stands in it may be a password.
+            let message = format!("this cannot be asked: {error}");
+            notes.invalid(field, message, "Write it as https://id.example/keys.");
+        }
+    }
+}
+
+/// `refresh` and `keepFor`, in milliseconds.
+fn pace(said: (Option<&Duration>, Option<&Duration>), field: Field<'_>, notes: &mut Notes) -> (u64, u64) {
+    let millis = |said: &Duration| u64::try_from(said.get().as_millis()).unwrap_or(u64::MAX);
+    let refresh = said.0.map_or(300_000, millis);
+    if refresh < 1_000 {
+        notes.invalid(
+            field,
+            "the issuer would be asked more than once a second",
+            "Say 1s or longer; the default is 5m.",
+        );
+    }
+    (refresh, said.1.map_or(86_400_000, millis))
 }
 
 fn open_secret(symmetric: Option<&JwtAlgorithm>, field: Field<'_>, notes: &mut Notes) {

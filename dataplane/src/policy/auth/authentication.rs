@@ -10,7 +10,7 @@ use super::{
     Denied,
     api_key::Keys,
     credential::{Methods, Places, Presented, Several},
-    jwt::{self, Jwt},
+    jwt::{self, Issuers, Jwt},
 };
 use crate::{
     reject::{Detail, Reason, Reject},
@@ -37,7 +37,11 @@ enum Unknown {
 
 impl Authentication {
     /// What is equal to `before`'s goes on with what it knows.
-    pub(super) fn compile(said: &auth::Authentication, before: Option<&Self>) -> Result<Self, String> {
+    pub(super) fn compile(
+        said: &auth::Authentication,
+        before: Option<&Self>,
+        issuers: &Issuers,
+    ) -> Result<Self, String> {
         let auth::Authentication { keep_credentials, optional, jwt, api_key } = said;
         let mut places = Places::default();
         if let Some(method) = jwt {
@@ -55,7 +59,7 @@ impl Authentication {
             keep: *keep_credentials,
             optional: *optional,
             places,
-            jwt: jwt.as_ref().map(|said| Jwt::compile(said, known)).transpose()?,
+            jwt: jwt.as_ref().map(|said| Jwt::compile(said, known, issuers)).transpose()?,
             api_keys: api_key.as_ref().map(|said| Keys::compile(&said.keys)).transpose()?,
         })
     }

@@ -7,6 +7,7 @@
 mod cache;
 mod claims;
 mod keys;
+mod remote;
 #[cfg(test)]
 pub(super) mod tests;
 mod token;
@@ -24,6 +25,8 @@ use ravelin_snapshot::jwt::{ClaimNames, JwtAlgorithm, JwtMethod, JwtProvider, Ke
 use crate::request::Caller;
 use cache::Entry;
 use keys::Keys;
+pub use remote::Issuers;
+use remote::Remote;
 use token::Token;
 
 /// `caller.method`.
@@ -44,10 +47,15 @@ struct Provider {
     issuer: String,
     audiences: Vec<String>,
     algorithms: Vec<JwtAlgorithm>,
-    keys: Arc<Keys>,
+    keys: Source,
     /// Seconds.
     skew: f64,
     claims: ClaimNames,
+}
+
+enum Source {
+    Fixed(Arc<Keys>),
+    Remote(Arc<Remote>),
 }
 
 /// Why a token is refused, in words for whoever sent it: they hold nothing of it, and neither quotes nor backslashes.
@@ -84,12 +92,17 @@ pub(super) enum Refused {
 
 impl Jwt {
     /// `before` itself if it says the same.
-    pub(super) fn compile(said: &JwtMethod, before: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
+    pub(super) fn compile(
+        said: &JwtMethod,
+        before: Option<&Arc<Self>>,
+        issuers: &Issuers,
+    ) -> Result<Arc<Self>, String> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         if let Some(before) = before.filter(|before| before.said == *said) {
             return Ok(Arc::clone(before));
         }
-        let providers = said.providers.iter().map(Provider::compile).collect::<Result<_, String>>()?;
+        let providers =
+            said.providers.iter().map(|said| Provider::compile(said, issuers)).collect::<Result<_, String>>()?;
         Ok(Arc::new(Self { said: said.clone(), id: NEXT.fetch_add(1, Relaxed), providers }))
     }
 
@@ -102,7 +115,7 @@ impl Jwt {
         let known = cache::get(self.id, token, |entry| {
             let provider = self.providers.get(entry.provider).filter(|_| at & (1 << entry.provider) != 0)?;
             // Other keys than those that it was verified with may be all the others but one.
-            let good = provider.keys.id == entry.keys && now < entry.until;
+            let good = provider.keys.id() == Some(entry.keys) && now < entry.until;
             good.then(|| Arc::clone(&entry.caller))
         });
         if let Some(caller) = known {
@@ -142,17 +155,19 @@ struct Judged {
 
 impl Provider {
     #[allow(clippy::cast_precision_loss, reason = "no clock is that far off")]
-    fn compile(said: &JwtProvider) -> Result<Self, String> {
+    fn compile(said: &JwtProvider, issuers: &Issuers) -> Result<Self, String> {
         let JwtProvider { name, issuer, audiences, algorithms, keys, from: _, clock_skew_ms, claims } = said;
         let keys = match keys {
-            KeySource::Fixed { secret: _, keys } => Keys::new(keys),
-            KeySource::Uri(_) => return Err(format!("provider {name}: keys are not fetched by this version")),
+            KeySource::Fixed { secret: _, keys } => Source::Fixed(Arc::new(Keys::new(keys))),
+            KeySource::Uri(uri) => {
+                Source::Remote(issuers.get(uri).map_err(|error| format!("provider {name}: the keys' URL: {error}"))?)
+            }
         };
         Ok(Self {
             issuer: issuer.clone(),
             audiences: audiences.clone(),
             algorithms: algorithms.clone(),
-            keys: Arc::new(keys),
+            keys,
             skew: *clock_skew_ms as f64 / 1e3,
             claims: claims.clone(),
         })
@@ -163,11 +178,35 @@ impl Provider {
         if !self.algorithms.contains(&token.algorithm) {
             return Err(Refused::Algorithm);
         }
-        let keys = &self.keys;
-        keys.verify(token)?;
+        let keys = self.keys.now().ok_or(Refused::NoKeys)?;
+        keys.verify(token).inspect_err(|_| self.keys.ask())?;
         let until = claims::lifetime(token, self.skew, now)?;
         claims::audience(token, &self.audiences)?;
         let caller = claims::caller(token, &self.claims)?;
         Ok(Judged { caller, keys: keys.id, until })
+    }
+}
+
+impl Source {
+    fn now(&self) -> Option<Arc<Keys>> {
+        match self {
+            Self::Fixed(keys) => Some(Arc::clone(keys)),
+            Self::Remote(remote) => remote.keys(),
+        }
+    }
+
+    /// Of the set that counts now.
+    fn id(&self) -> Option<u64> {
+        match self {
+            Self::Fixed(keys) => Some(keys.id),
+            Self::Remote(remote) => remote.id(),
+        }
+    }
+
+    /// Whether there is a newer set, of which a token may know.
+    fn ask(&self) {
+        if let Self::Remote(remote) = self {
+            remote.ask();
+        }
     }
 }

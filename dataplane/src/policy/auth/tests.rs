@@ -41,7 +41,7 @@ fn policy() -> auth::AuthPolicy {
 }
 
 fn compile(said: &auth::AuthPolicy) -> AuthPolicy {
-    AuthPolicy::compile(&ObjectKey::new("n", "p"), said, None).unwrap()
+    AuthPolicy::compile(&ObjectKey::new("n", "p"), said, None, &Issuers::default()).unwrap()
 }
 
 struct Asked {

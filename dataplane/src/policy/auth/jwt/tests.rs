@@ -2,6 +2,8 @@
 
 mod attacks;
 mod issuer;
+mod remote;
+mod server;
 
 use std::time::{Duration, SystemTime};
 
@@ -39,7 +41,7 @@ fn fixed(keys: Vec<Value>) -> KeySource {
 }
 
 fn jwt(providers: Vec<JwtProvider>) -> Arc<Jwt> {
-    Jwt::compile(&JwtMethod { providers }, None).unwrap()
+    Jwt::compile(&JwtMethod { providers }, None, &Issuers::default()).unwrap()
 }
 
 pub(in crate::policy::auth) fn claims() -> Value {
@@ -190,16 +192,19 @@ fn a_remembered_token_is_refused_from_its_end_on_and_where_another_provider_look
 #[test]
 fn what_is_remembered_is_lost_with_a_key_and_kept_where_nothing_changed() {
     let said = JwtMethod { providers: vec![provider()] };
-    let before = Jwt::compile(&said, None).unwrap();
+    let before = Jwt::compile(&said, None, &Issuers::default()).unwrap();
     let token = token(&claims());
     assert!(judge(&before, &token).is_ok());
-    let same = Jwt::compile(&said, Some(&before)).unwrap();
+    let same = Jwt::compile(&said, Some(&before), &Issuers::default()).unwrap();
     assert!(Arc::ptr_eq(&before, &same));
     let keys = ISSUER.keys().into_iter().filter(|key| key["kid"] != "p256").collect();
     let fewer = JwtMethod { providers: vec![JwtProvider { keys: fixed(keys), ..provider() }] };
-    assert_eq!(judge(&Jwt::compile(&fewer, Some(&before)).unwrap(), &token), Err(Refused::Key));
+    assert_eq!(judge(&Jwt::compile(&fewer, Some(&before), &Issuers::default()).unwrap(), &token), Err(Refused::Key));
     let stricter = JwtMethod { providers: vec![JwtProvider { audiences: vec!["stock".into()], ..provider() }] };
-    assert_eq!(judge(&Jwt::compile(&stricter, Some(&before)).unwrap(), &token), Err(Refused::Audience));
+    assert_eq!(
+        judge(&Jwt::compile(&stricter, Some(&before), &Issuers::default()).unwrap(), &token),
+        Err(Refused::Audience)
+    );
 }
 
 #[test]

@@ -1,0 +1,211 @@
+//! Keys that are fetched from their issuer, again and again: beside the workers, one fetch at a time for all policies that
+//! name the same, and as long as one of them does. The last good ones count while the issuer is away, for a while.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use ravelin_snapshot::{
+    jwk::{self, Jwk, KeySetError, Material},
+    jwt::JwksUri,
+    url::{HttpUrl, InvalidUrl},
+};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::keys::Keys;
+use crate::fetch::{self, Bounds, FetchError, Trust};
+
+/// What the fetching keeps to.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Between two fetches of which a token with an unknown key is the cause.
+    unknown: Duration,
+    /// After a failure: at first, and at last.
+    retry: Duration,
+    latest: Duration,
+    bounds: Bounds,
+}
+
+const PACE: Pace = Pace {
+    unknown: Duration::from_secs(10),
+    retry: Duration::from_secs(1),
+    latest: Duration::from_secs(30),
+    bounds: Bounds { time: Duration::from_secs(10), bytes: jwk::MAX_BYTES },
+};
+
+/// The key sets that are being fetched, from table to table.
+pub struct Issuers {
+    known: Mutex<HashMap<JwksUri, Weak<Remote>>>,
+    pace: Pace,
+}
+
+/// A key set that is being fetched for as long as somebody holds it.
+pub(super) struct Remote {
+    keys: ArcSwapOption<Keys>,
+    /// Somebody has asked since the last fetch began.
+    asked: AtomicBool,
+    ask: watch::Sender<()>,
+    /// Fetches that have ended, well or not.
+    pub(super) ended: watch::Sender<u64>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("its answer is no key set: {0}")]
+    KeySet(#[from] KeySetError),
+}
+
+impl Default for Issuers {
+    fn default() -> Self {
+        Self { known: Mutex::default(), pace: PACE }
+    }
+}
+
+impl Issuers {
+    #[cfg(test)]
+    pub(super) fn at_pace(unknown: Duration, retry: Duration, time: Duration) -> Self {
+        let bounds = Bounds { time, ..PACE.bounds };
+        Self { known: Mutex::default(), pace: Pace { unknown, retry, latest: retry, bounds } }
+    }
+
+    /// The one that is being fetched already, or one that begins now.
+    pub(super) fn get(&self, said: &JwksUri) -> Result<Arc<Remote>, InvalidUrl> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(remote) = known.get(said).and_then(Weak::upgrade) {
+            return Ok(remote);
+        }
+        known.retain(|_, remote| remote.strong_count() > 0);
+        let remote = Remote::fetch(said, self.pace)?;
+        known.insert(said.clone(), Arc::downgrade(&remote));
+        Ok(remote)
+    }
+}
+
+impl Remote {
+    /// Fetches in the current tokio runtime, which is not a worker's; without one there are never keys.
+    fn fetch(said: &JwksUri, pace: Pace) -> Result<Arc<Self>, InvalidUrl> {
+        let url = HttpUrl::parse(&said.uri)?;
+        let (ask, asks) = watch::channel(());
+        let remote = Arc::new(Self {
+            keys: ArcSwapOption::empty(),
+            asked: AtomicBool::new(false),
+            ask,
+            ended: watch::Sender::new(0),
+        });
+        // Without a runtime (`ravelin explain`), nobody is asked.
+        if let Ok(runtime) = Handle::try_current() {
+            let fetching = Fetching { remote: Arc::downgrade(&remote), said: said.clone(), url, pace, trust: None };
+            drop(runtime.spawn(fetching.run(asks)));
+        }
+        Ok(remote)
+    }
+
+    /// `None`: they have not come yet, or are too old.
+    pub(super) fn keys(&self) -> Option<Arc<Keys>> {
+        self.keys.load_full()
+    }
+
+    pub(super) fn id(&self) -> Option<u64> {
+        self.keys.load().as_ref().map(|keys| keys.id)
+    }
+
+    /// A token has named a key that is not there: a newer set may have it.
+    pub(super) fn ask(&self) {
+        if !self.asked.swap(true, Relaxed) {
+            self.ask.send_replace(());
+        }
+    }
+}
+
+struct Fetching {
+    remote: Weak<Remote>,
+    said: JwksUri,
+    url: HttpUrl,
+    pace: Pace,
+    trust: Option<Trust>,
+}
+
+impl Fetching {
+    /// Until nobody holds the set any longer.
+    async fn run(mut self, mut asks: watch::Receiver<()>) {
+        let mut last: Option<Vec<Jwk>> = None;
+        let mut failing: Option<Instant> = None;
+        let mut delay = self.pace.retry;
+        loop {
+            let Some(remote) = self.remote.upgrade() else { return };
+            remote.asked.store(false, Relaxed);
+            drop(remote);
+            let began = Instant::now();
+            let answered = self.fetch().await;
+            let Some(remote) = self.remote.upgrade() else { return };
+            let now = Instant::now();
+            let mut next = match answered {
+                Ok(keys) => {
+                    if failing.take().is_some() {
+                        tracing::info!(uri = self.said.uri, "the keys of the issuer are fetched again");
+                    }
+                    delay = self.pace.retry;
+                    // An answer that says nothing new leaves what was remembered by the last.
+                    if last.as_ref() != Some(&keys) || remote.keys.load().is_none() {
+                        remote.keys.store(Some(Arc::new(Keys::new(&keys))));
+                        last = Some(keys);
+                    }
+                    now + Duration::from_millis(self.said.refresh_ms)
+                }
+                Err(error) => {
+                    let since = *failing.get_or_insert(began);
+                    tracing::warn!(uri = self.said.uri, %error, "the keys of an issuer cannot be fetched");
+                    let until = since + Duration::from_millis(self.said.keep_for_ms);
+                    if now >= until && remote.keys.swap(None).is_some() {
+                        tracing::error!(uri = self.said.uri, "the last keys of the issuer are too old to count");
+                    }
+                    let again = now + delay;
+                    delay = (delay * 2).min(self.pace.latest);
+                    if now < until { again.min(until) } else { again }
+                }
+            };
+            remote.ended.send_modify(|ended| *ended += 1);
+            if failing.is_none() && remote.asked.load(Relaxed) {
+                next = next.min(began + self.pace.unknown);
+            }
+            drop(remote);
+            loop {
+                tokio::select! {
+                    () = sleep_until(next) => break,
+                    asked = asks.changed() => match asked {
+                        // While the issuer fails it is asked often enough.
+                        Ok(()) if failing.is_none() => next = next.min(began + self.pace.unknown),
+                        Ok(()) => {}
+                        Err(_) => return, // nobody holds the set
+                    },
+                }
+            }
+        }
+    }
+
+    async fn fetch(&mut self) -> Result<Vec<Jwk>, Failed> {
+        if self.url.https && self.trust.is_none() {
+            self.trust = Some(Trust::new(self.said.authorities.as_deref()).await?);
+        }
+        let body = fetch::get(&self.url, self.trust.as_ref(), self.pace.bounds).await?;
+        let set = jwk::parse(&body)?;
+        for ignored in &set.ignored {
+            tracing::debug!(uri = self.said.uri, index = ignored.index, why = ignored.why, "a key does not count");
+        }
+        // What an issuer shows to all the world is no secret.
+        let keys = set.keys.into_iter().filter(|key| !matches!(key.material, Material::Shared(_)));
+        Ok(keys.collect())
+    }
+}

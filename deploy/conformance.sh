@@ -8,6 +8,11 @@ suite=$(cd "$(mktemp -d)" && GOFLAGS=-mod=mod go mod download -json "sigs.k8s.io
 [[ -d $suite ]] || { echo "conformance: the module $GATEWAY_API was not downloaded" >&2; exit 1; }
 GATEWAY_API_DIR=$suite cargo test --locked -p ravelin-crds --features conformance --test gateway_api_manifests
 
+echo "--- Wycheproof $WYCHEPROOF: JSON Web Signatures, none that is invalid accepted"
+vectors=$(cd "$(mktemp -d)" && GOFLAGS=-mod=mod go mod download -json "github.com/c2sp/wycheproof@$WYCHEPROOF" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+[[ -d $vectors ]] || { echo "conformance: the vectors $WYCHEPROOF were not downloaded" >&2; exit 1; }
+WYCHEPROOF_DIR=$vectors cargo test --locked -p ravelin-dataplane --lib wycheproof -- --ignored --nocapture
+
 echo "--- h2spec $H2SPEC: HTTP/2 as its RFCs say"
 mkdir -p "$TOOLS/bin"
 [[ -x $TOOLS/bin/h2spec ]] || GOBIN=$TOOLS/bin go install "github.com/summerwind/h2spec/cmd/h2spec@$H2SPEC"

@@ -184,7 +184,21 @@ fn rsa(n: &[u8], e: &[u8]) -> Result<Material, &'static str> {
     if !odd(&n) || !odd(&e) || e == [1] || e.len() > 4 {
         return Err("its modulus or its exponent is none");
     }
+    if is_factored(&n) {
+        return Err("its modulus is of a weak make (CVE-2017-15361)");
+    }
     Ok(Material::Rsa { n: BASE64.encode(n), e: BASE64.encode(e) })
+}
+
+/// Whether a modulus has the mark of a library that made its primes of powers of 65537 (ROCA): modulo each small prime it
+/// is such a power. By chance one in 2^27 is.
+fn is_factored(n: &[u8]) -> bool {
+    const PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+    PRIMES.into_iter().all(|prime| {
+        let rest = n.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let powers = std::iter::successors(Some(1), |power| Some(power * 65_537 % prime));
+        powers.take(prime as usize).any(|power| power == rest)
+    })
 }
 
 fn point(

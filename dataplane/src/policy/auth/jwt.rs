@@ -175,11 +175,11 @@ impl Provider {
 
     /// Of a token of this issuer. Its claims are believed after its signature alone.
     fn judge(&self, token: &Token<'_>, now: f64) -> Result<Judged, Refused> {
-        if !self.algorithms.contains(&token.algorithm) {
+        if !self.algorithms.contains(&token.signed.algorithm) {
             return Err(Refused::Algorithm);
         }
         let keys = self.keys.now().ok_or(Refused::NoKeys)?;
-        keys.verify(token).inspect_err(|_| self.keys.ask())?;
+        keys.verify(&token.signed).inspect_err(|_| self.keys.ask())?;
         let until = claims::lifetime(token, self.skew, now)?;
         claims::audience(token, &self.audiences)?;
         let caller = claims::caller(token, &self.claims)?;

@@ -16,7 +16,7 @@ use ravelin_snapshot::{
     jwt::JwtAlgorithm,
 };
 
-use super::{Refused, token::Token};
+use super::{Refused, token::Signed};
 
 /// Keys that one token is tried with, at most: each costs tens of microseconds.
 const MAX_TRIES: usize = 8;
@@ -52,8 +52,8 @@ impl Keys {
         Self { id: NEXT.fetch_add(1, Relaxed), keys: keys.collect() }
     }
 
-    /// By the keys that the token names; if none is called so, or it names none, by those that it may mean.
-    pub(super) fn verify(&self, token: &Token<'_>) -> Result<(), Refused> {
+    /// By the keys that it names; if none is called so, or it names none, by those that it may mean.
+    pub(super) fn verify(&self, token: &Signed<'_>) -> Result<(), Refused> {
         let fitting = || self.keys.iter().filter(|key| key.algorithm == token.algorithm);
         let named = |key: &&Key| key.kid.is_some() && key.kid == token.kid;
         let known = token.kid.is_some() && self.keys.iter().any(|key| named(&key));
@@ -68,7 +68,7 @@ impl Keys {
             if tried > MAX_TRIES {
                 break;
             }
-            if key.verifier.verify(token.signed, &token.signature) {
+            if key.verifier.verify(token.message, &token.signature) {
                 return Ok(());
             }
         }

@@ -4,6 +4,7 @@ mod attacks;
 mod issuer;
 mod remote;
 mod server;
+mod wycheproof;
 
 use std::time::{Duration, SystemTime};
 

@@ -7,23 +7,29 @@ use serde_json::{Map, Value};
 
 use super::Refused;
 
-/// A token whose signature nobody has looked at yet.
-pub(super) struct Token<'t> {
+/// Something signed; nobody has looked at the signature yet.
+pub(super) struct Signed<'t> {
     pub(super) algorithm: JwtAlgorithm,
     pub(super) kid: Option<String>,
     /// What the signature is over.
-    pub(super) signed: &'t [u8],
+    pub(super) message: &'t [u8],
     pub(super) signature: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+/// A token: claims, signed.
+pub(super) struct Token<'t> {
+    pub(super) signed: Signed<'t>,
     claims: Map<String, Value>,
 }
 
-impl<'t> Token<'t> {
+impl<'t> Signed<'t> {
     pub(super) fn read(token: &'t [u8]) -> Result<Self, Refused> {
         let mut dots = token.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(at, _)| at);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(Refused::Malformed);
         };
-        let header = object(&token[..first])?;
+        let header = object(&decode(&token[..first])?)?;
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err(Refused::Critical);
         }
@@ -36,13 +42,18 @@ impl<'t> Token<'t> {
             Some(Value::String(kid)) if kid.len() <= MAX_KID => Some(kid.clone()),
             Some(_) => return Err(Refused::Malformed),
         };
-        Ok(Self {
-            algorithm,
-            kid,
-            signed: &token[..second],
-            signature: decode(&token[second + 1..])?,
-            claims: object(&token[first + 1..second])?,
-        })
+        let (payload, signature) = (decode(&token[first + 1..second])?, decode(&token[second + 1..])?);
+        if signature.is_empty() {
+            return Err(Refused::Malformed);
+        }
+        Ok(Self { algorithm, kid, message: &token[..second], signature, payload })
+    }
+}
+
+impl<'t> Token<'t> {
+    pub(super) fn read(token: &'t [u8]) -> Result<Self, Refused> {
+        let signed = Signed::read(token)?;
+        Ok(Self { claims: object(&signed.payload)?, signed })
     }
 
     pub(super) fn claim(&self, name: &str) -> Option<&Value> {
@@ -54,17 +65,14 @@ impl<'t> Token<'t> {
     }
 }
 
-fn object(part: &[u8]) -> Result<Map<String, Value>, Refused> {
-    match json::read(&decode(part)?) {
+fn object(text: &[u8]) -> Result<Map<String, Value>, Refused> {
+    match json::read(text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) | Err(_) => Err(Refused::Malformed),
     }
 }
 
-/// Without padding, without spaces, without bits that mean nothing; and not nothing.
+/// Without padding, without spaces, without bits that mean nothing.
 fn decode(part: &[u8]) -> Result<Vec<u8>, Refused> {
-    match BASE64.decode(part) {
-        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
-        Ok(_) | Err(_) => Err(Refused::Malformed),
-    }
+    BASE64.decode(part).map_err(|_| Refused::Malformed)
 }

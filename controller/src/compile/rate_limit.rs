@@ -56,7 +56,6 @@ pub(super) fn compile(
         notes.warning(field, Reason::Suspicious, "the policy limits nothing", "Add a limit.");
     }
     let compiled = list(limits, field, notes);
-    notes.unsupported(Field::SPEC.member("priority"), priority.as_ref());
     let namespace = &object.meta.key.namespace;
     let selection = plans.as_ref().map(|said| self::plans(said, plans_here(), namespace, notes));
     let (plans, resolved) = selection.unwrap_or((None, true));
@@ -65,7 +64,32 @@ pub(super) fn compile(
         Plan::Broken => 0,
     });
     let limits = compiled.len() + of_plans.max().unwrap_or(0);
-    Compiled { policy: RateLimitPolicy { mode: self::mode(*mode), limits: compiled, plans }, limits, resolved }
+    let priority = priority.as_ref().and_then(|said| self::priority(said, &compiled, plans.as_ref(), notes));
+    Compiled {
+        policy: RateLimitPolicy { mode: self::mode(*mode), limits: compiled, plans, priority },
+        limits,
+        resolved,
+    }
+}
+
+/// Weights are for those who wait for a seat: who waits for a rate is told his time when he comes.
+fn priority(said: &str, limits: &[rate_limit::Limit], plans: Option<&Plans>, notes: &mut Notes) -> Option<Expression> {
+    let field = Field::SPEC.member("priority");
+    let of_plans = plans.iter().flat_map(|plans| plans.plans.values()).flat_map(|plan| match plan {
+        Plan::Limits(limits) => limits.as_slice(),
+        Plan::Broken => &[],
+    });
+    let mut waited_for = limits.iter().chain(of_plans).filter(|limit| limit.max_delay_ms.is_some()).peekable();
+    if waited_for.peek().is_none() {
+        let message = "no limit has requests that wait";
+        notes.warning(field, Reason::Suspicious, message, "Give a limit with concurrency a maxDelay.");
+    }
+    if let Some(rate) = waited_for.find(|limit| !matches!(limit.count, Count::Concurrency(_))) {
+        let message = format!("requests that wait for the rate `{}` go on as they came", rate.name);
+        let remedy = "Leave out its maxDelay, or put it into a policy of its own; weights are for concurrency.";
+        notes.error(field, Reason::Unsupported, message, remedy);
+    }
+    text::expression(said, Type::Int, field, notes)
 }
 
 /// The limits of a Plan; of no use if anything is noted that breaks it.

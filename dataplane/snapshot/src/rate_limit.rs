@@ -15,6 +15,9 @@ pub struct RateLimitPolicy {
     /// And those of the caller's plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plans: Option<Plans>,
+    /// An integer: the weight of a request that waits for a seat; absent, or an error: 1. A negative one is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Expression>,
 }
 
 /// The plans of a namespace, and which of them is whose.

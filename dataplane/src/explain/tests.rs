@@ -88,12 +88,14 @@ fn shop() -> Table {
         ban: None,
     };
     let early = Limit { name: "early".into(), phase: Phase::PreAuthentication, ..limit.clone() };
-    snapshot
-        .limits
-        .insert(key("few"), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit], plans: None }));
-    snapshot
-        .limits
-        .insert(key("first"), Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![early], plans: None }));
+    snapshot.limits.insert(
+        key("few"),
+        Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit], plans: None, priority: None }),
+    );
+    snapshot.limits.insert(
+        key("first"),
+        Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![early], plans: None, priority: None }),
+    );
     let redirect = route::Action::Redirect(route::Redirect {
         scheme: Some("https".into()),
         hostname: None,

@@ -48,6 +48,7 @@ pub struct RateLimitPolicy {
     pub mode: Mode,
     limits: Limits,
     plans: Option<Plans>,
+    priority: Option<Program>,
 }
 
 /// What a limit says of a request before anything is taken.
@@ -108,7 +109,9 @@ impl RateLimitPolicy {
         let limits = Limits::new(limits.collect::<Result<_, _>>()?);
         let old = before.and_then(|before| before.plans.as_ref());
         let plans = said.plans.as_ref().map(|said| Plans::compile(said, owner, old)).transpose()?;
-        Ok(Self { key: key.clone(), mode: said.mode, limits, plans })
+        let priority = said.priority.as_ref().map(Program::compile).transpose();
+        let priority = priority.map_err(|error| format!("priority: {error}"))?;
+        Ok(Self { key: key.clone(), mode: said.mode, limits, plans, priority })
     }
 
     /// For `explain`: takes nothing. Without a preview the limit is not for this request; the error is a plan that cannot be
@@ -157,10 +160,13 @@ impl RateLimitPolicy {
 
     /// Takes from its limits and from those of the caller's plan.
     fn take<'t>(&'t self, attempt: &mut Attempt<'t>, phase: Phase, scope: &Scope<'_>) -> Result<(), Denied<'t>> {
-        attempt.take(&self.limits, phase, scope, None).map_err(Denied::Limit)?;
+        let priority = self.priority.as_ref();
+        attempt.take(&self.limits, phase, scope, None, priority).map_err(Denied::Limit)?;
         match self.planned(phase, scope, true) {
             Planned::Nothing => Ok(()),
-            Planned::Limits(limits, of) => attempt.take(limits, phase, scope, Some(&of)).map_err(Denied::Limit),
+            Planned::Limits(limits, of) => {
+                attempt.take(limits, phase, scope, Some(&of), priority).map_err(Denied::Limit)
+            }
             Planned::Broken => Err(Denied::BrokenPlan),
         }
     }

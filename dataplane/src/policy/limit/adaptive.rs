@@ -67,7 +67,7 @@ impl Adaptive {
             bound.until = nanos.saturating_add(u64::try_from(MEMORY.as_nanos()).unwrap_or(u64::MAX));
             self.most(bound)
         });
-        match self.gates.enter(key, cost, most, false)? {
+        match self.gates.enter(key, cost, most, None)? {
             At::Seated(seat) => {
                 let used = self.gates.used(key);
                 self.bounds.update(key, nanos, |bound| {

@@ -6,11 +6,11 @@ use ravelin_snapshot::rate_limit::Phase;
 
 use super::{
     Limit,
-    count::{Level, Moment, Refused, Taken, Turn},
+    count::{Level, Moment, Patience, Refused, Taken, Turn},
     gate::Seat,
     keys::Key,
 };
-use crate::expression::Scope;
+use crate::expression::{Program, Scope};
 
 /// The limits of a policy, or of a plan.
 pub(super) struct Limits {
@@ -132,11 +132,17 @@ impl<'t> Attempt<'t> {
         phase: Phase,
         scope: &Scope<'_>,
         of: Option<&str>,
+        priority: Option<&Program>,
     ) -> Result<(), Refusal<'t>> {
         limits.ban(phase, scope, of, self.at)?;
         for Wanted { place, key, text, cost } in limits.wanted(phase, scope, of) {
             let limit = &limits.all[place];
-            match limit.count.take((key, text.as_deref()), cost, self.at, limit.patience()) {
+            let priority = priority.filter(|_| limit.count.weighs() && !limit.patience().is_zero());
+            // API.md: a negative weight is 0, an error is 1.
+            let weight =
+                priority.map_or(1, |said| said.eval_int(scope).map_or(1, |weight| weight.max(0).unsigned_abs()));
+            let patience = Patience { time: limit.patience(), weight };
+            match limit.count.take((key, text.as_deref()), cost, self.at, patience) {
                 Ok(taken) => self.held.push(Held { limit, cost, taken }),
                 Err(refused) => {
                     limit.refuses(key, self.at.now);

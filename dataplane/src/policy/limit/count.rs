@@ -29,6 +29,13 @@ pub(super) struct Level {
     pub(super) term: Option<Duration>,
 }
 
+/// How long a request waits, and with which weight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) time: Duration,
+    pub(super) weight: u64,
+}
+
 /// A moment, by the clock that only goes forward and by that of the wall.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
@@ -184,11 +191,11 @@ impl Count {
         (key, text): (Key, Option<&str>),
         cost: u64,
         at: Moment,
-        patience: Duration,
+        patience: Patience,
     ) -> Result<Taken, Refused> {
         match self {
-            Self::Bucket(rate, buckets) => buckets.take(rate, key, cost, at.now, patience),
-            Self::Window(span, keys) => span.take(keys, key, cost, at.now, patience),
+            Self::Bucket(rate, buckets) => buckets.take(rate, key, cost, at.now, patience.time),
+            Self::Window(span, keys) => span.take(keys, key, cost, at.now, patience.time),
             Self::Quota(quota, book) => quota.take(book, key, text.unwrap_or_default(), cost, at.clock),
             Self::Sketch(sketch) => sketch.take(key, cost, at.now),
             Self::Adaptive(adaptive) if cost > 0 => {
@@ -199,7 +206,7 @@ impl Count {
             Self::Adaptive(_) => Ok(Taken::at_once(key, self.level(key, at))),
             Self::Gate(_, _) if cost == 0 => Ok(Taken::at_once(key, self.level(key, at))),
             Self::Gate(max, gates) => {
-                let turn = match gates.enter(key, cost, *max, !patience.is_zero()) {
+                let turn = match gates.enter(key, cost, *max, (!patience.time.is_zero()).then_some(patience.weight)) {
                     Some(Entry::Seated(seat)) => Turn::Seated(seat),
                     Some(Entry::Queued(queued)) => Turn::Queued(queued),
                     None => return Err(Refused { level: self.level(key, at), retry_in: None }),
@@ -230,6 +237,11 @@ impl Count {
             Self::Adaptive(adaptive) => adaptive.level(key),
             Self::Gate(max, gates) => Level { remaining: gates.free(key, *max), more_in: None, term: None },
         }
+    }
+
+    /// Whether those who wait have weights.
+    pub(super) fn weighs(&self) -> bool {
+        matches!(self, Self::Gate(..))
     }
 
     /// How many keys are remembered, and how many had to be forgotten before their time.

@@ -55,7 +55,7 @@ fn method(name: &str) -> Option<Expression> {
 }
 
 fn policy_as(mode: Mode, limits: Vec<rate_limit::Limit>, before: Option<&RateLimitPolicy>) -> RateLimitPolicy {
-    let said = rate_limit::RateLimitPolicy { mode, limits, plans: None };
+    let said = rate_limit::RateLimitPolicy { mode, limits, plans: None, priority: None };
     RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before, &Arc::default()).unwrap()
 }
 
@@ -273,7 +273,7 @@ fn a_quota_keeps_what_was_used_unless_its_terms_change() {
     let (now, ledger) = (Instant::now(), Arc::default());
     let key = ObjectKey::new("shop", "few");
     let made = |limits| {
-        let said = rate_limit::RateLimitPolicy { mode: Mode::Enforce, limits, plans: None };
+        let said = rate_limit::RateLimitPolicy { mode: Mode::Enforce, limits, plans: None, priority: None };
         RateLimitPolicy::compile(&key, &said, None, &ledger).unwrap()
     };
     let by_key = |count| rate_limit::Limit { key: by_caller(), ..limit("month", count) };
@@ -307,7 +307,7 @@ fn planned(plans: Vec<(&str, rate_limit::Plan)>, before: Option<&RateLimitPolicy
         key: by_caller(),
         plans: plans.into_iter().map(|(name, plan)| (name.to_owned(), plan)).collect(),
     };
-    let said = rate_limit::RateLimitPolicy { mode: Mode::Enforce, limits: vec![], plans: Some(plans) };
+    let said = rate_limit::RateLimitPolicy { mode: Mode::Enforce, limits: vec![], plans: Some(plans), priority: None };
     RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before, &Arc::default()).unwrap()
 }
 

@@ -47,8 +47,10 @@ pub(crate) struct UsageArgs {
 #[derive(Debug, Subcommand)]
 enum Change {
     /// Forget what a key has used in its present term
+    #[command(after_help = "Example:\n  ravelin usage reset shop/orders month acme")]
     Reset(Whose),
     /// Let a key have more requests in its present term
+    #[command(after_help = "Example:\n  ravelin usage grant shop/orders month acme 5000")]
     Grant {
         #[command(flatten)]
         whose: Whose,

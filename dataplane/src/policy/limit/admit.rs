@@ -57,15 +57,18 @@ impl Limits {
         Self { all, family, bans }
     }
 
+    /// Those that are for this request by themselves. Keys are below `of`.
+    fn direct(&self, phase: Phase, scope: &Scope<'_>, of: Option<&str>) -> impl Iterator<Item = Wanted> {
+        let limits = self.all.iter().enumerate().filter(move |(_, limit)| limit.said.phase == phase);
+        limits.filter(|(_, limit)| limit.is_for(scope)).map(move |(place, limit)| {
+            let (key, text) = limit.key(scope, of);
+            Wanted { place, key, text, cost: limit.cost(scope).unwrap_or(1) }
+        })
+    }
+
     /// Those that are for this request, and their ancestors, each once. Keys are below `of`.
     pub(super) fn wanted(&self, phase: Phase, scope: &Scope<'_>, of: Option<&str>) -> Vec<Wanted> {
-        let mut wanted: Vec<Wanted> = Vec::new();
-        for (place, limit) in self.all.iter().enumerate().filter(|(_, limit)| limit.said.phase == phase) {
-            if limit.is_for(scope) {
-                let (key, text) = limit.key(scope, of);
-                wanted.push(Wanted { place, key, text, cost: limit.cost(scope).unwrap_or(1) });
-            }
-        }
+        let mut wanted: Vec<Wanted> = self.direct(phase, scope, of).collect();
         if self.family {
             for at in 0..wanted.len() {
                 self.ancestors(at, &mut wanted, scope, of);
@@ -135,22 +138,37 @@ impl<'t> Attempt<'t> {
         priority: Option<&Program>,
     ) -> Result<(), Refusal<'t>> {
         limits.ban(phase, scope, of, self.at)?;
-        for Wanted { place, key, text, cost } in limits.wanted(phase, scope, of) {
-            let limit = &limits.all[place];
+        let weight = |limit: &Limit| {
             let priority = priority.filter(|_| limit.count.weighs() && !limit.patience().is_zero());
             // API.md: a negative weight is 0, an error is 1.
-            let weight =
-                priority.map_or(1, |said| said.eval_int(scope).map_or(1, |weight| weight.max(0).unsigned_abs()));
-            let patience = Patience { time: limit.patience(), weight };
-            match limit.count.take((key, text.as_deref()), cost, self.at, patience) {
-                Ok(taken) => self.held.push(Held { limit, cost, taken }),
-                Err(refused) => {
-                    limit.refuses(key, self.at.now);
-                    return Err((limit, refused));
-                }
+            priority.map_or(1, |said| said.eval_int(scope).map_or(1, |weight| weight.max(0).unsigned_abs()))
+        };
+        let mut take = |wanted| self.take_one(limits, wanted, &weight);
+        if limits.family {
+            limits.wanted(phase, scope, of).into_iter().try_for_each(&mut take)
+        } else {
+            limits.direct(phase, scope, of).try_for_each(&mut take)
+        }
+    }
+
+    fn take_one(
+        &mut self,
+        limits: &'t Limits,
+        Wanted { place, key, text, cost }: Wanted,
+        weight: &dyn Fn(&Limit) -> u64,
+    ) -> Result<(), Refusal<'t>> {
+        let limit = &limits.all[place];
+        let patience = Patience { time: limit.patience(), weight: weight(limit) };
+        match limit.count.take((key, text.as_deref()), cost, self.at, patience) {
+            Ok(taken) => {
+                self.held.push(Held { limit, cost, taken });
+                Ok(())
+            }
+            Err(refused) => {
+                limit.refuses(key, self.at.now);
+                Err((limit, refused))
             }
         }
-        Ok(())
     }
 
     pub(super) fn levels(&self) -> impl Iterator<Item = (&'t Limit, Level)> {

@@ -263,6 +263,31 @@ fn a_ban_goes_on_across_a_swap_and_is_known_before_authentication_if_its_key_is(
     }
 }
 
+#[tokio::test]
+async fn who_has_priority_is_seated_first_and_who_waits_is_seated_when_a_permit_goes() {
+    let condition = Box::new(method("GET").unwrap().node);
+    let (then, otherwise) = (Box::new(Node::Int(10)), Box::new(Node::Int(-1)));
+    let seats = rate_limit::Limit { max_delay_ms: Some(60_000), ..limit("seats", rate_limit::Count::Concurrency(1)) };
+    let said = rate_limit::RateLimitPolicy {
+        mode: Mode::Enforce,
+        limits: vec![seats],
+        plans: None,
+        priority: constant(Node::Conditional { condition, then, otherwise }),
+    };
+    let policy = RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, None, &Arc::default()).unwrap();
+    let ask = |method| admitted(&[&policy], Phase::Main, method, &of("", ""), Instant::now()).ok().unwrap();
+    let (first, light, heavy) = (ask(&Method::GET), ask(&Method::PUT), ask(&Method::GET));
+    assert!(!first.waits() && light.waits() && heavy.waits());
+    let mut light = std::pin::pin!(light.wait());
+    assert!(futures_util::poll!(&mut light).is_pending());
+    drop(first);
+    let soon = Duration::from_secs(30);
+    let heavy = tokio::time::timeout(soon, heavy.wait()).await.unwrap().ok().unwrap();
+    assert!(futures_util::poll!(&mut light).is_pending(), "he came earlier, and has less weight");
+    drop(heavy);
+    assert!(tokio::time::timeout(soon, light).await.unwrap().is_ok());
+}
+
 fn quota(requests: u64, per: rate_limit::Period) -> rate_limit::Count {
     rate_limit::Count::Quota(rate_limit::Quota { requests, per, time_zone: "UTC".to_owned() })
 }

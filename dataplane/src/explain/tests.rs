@@ -55,6 +55,13 @@ fn forward() -> route::Action {
     })
 }
 
+/// For all requests, one count for all.
+fn all(count: Count) -> Limit {
+    let (key, when, cost) = (None, None, None);
+    let name = "all".to_owned();
+    Limit { name, key, when, cost, phase: Phase::Main, count, parent: None, max_delay_ms: None, ban: None }
+}
+
 fn shop() -> Table {
     let mut snapshot = Snapshot::default();
     let address: SocketAddr = ([10, 0, 0, 1], 80).into();
@@ -76,17 +83,7 @@ fn shop() -> Table {
     };
     snapshot.auth.insert(key("office"), Part::new(office));
     let count = Count::TokenBucket(TokenBucket { requests: 3, per_ms: 60_000, burst: 3 });
-    let limit = Limit {
-        name: "all".into(),
-        key: None,
-        when: None,
-        cost: None,
-        phase: Phase::Main,
-        count,
-        parent: None,
-        max_delay_ms: None,
-        ban: None,
-    };
+    let limit = all(count);
     let early = Limit { name: "early".into(), phase: Phase::PreAuthentication, ..limit.clone() };
     snapshot.limits.insert(
         key("few"),

@@ -350,6 +350,32 @@ mod tests {
         assert!((900..=1_100).contains(&others), "{others} were before him");
     }
 
+    proptest! {
+        #[test]
+        fn where_both_wait_seats_are_shared_by_weight(heavy in 1..50_u64, light in 1..50_u64, max in 1..20_usize) {
+            let gates = Arc::new(Gates::new());
+            let key = gates.hashes.key("a");
+            let mut inside: std::collections::VecDeque<Seat> = (0..max).filter_map(|_| seat(gates.enter(key, 1, max as u64, Some(1)))).collect();
+            let weights = [heavy, light];
+            // Ten of each wait at any time.
+            let wait = |weight| queued(gates.enter(key, 1, max as u64, Some(weight))).unwrap();
+            let mut waiting: Vec<(usize, Queued)> = (0..20).map(|n| (n % 2, wait(weights[n % 2]))).collect();
+            let mut served = [0_u64; 2];
+            for _ in 0..2_000 {
+                drop(inside.pop_front());
+                let place = waiting.iter_mut().enumerate().find_map(|(at, (_, one))| Some((at, one.seat.try_recv().ok()?)));
+                let (at, seat) = place.unwrap();
+                inside.push_back(seat);
+                let (class, _) = waiting.remove(at);
+                served[class] += 1;
+                waiting.push((class, wait(weights[class])));
+            }
+            let share = served[0] as f64 / 2_000.0;
+            let promised = heavy as f64 / (heavy + light) as f64;
+            prop_assert!((share - promised).abs() < 0.02, "{share} instead of {promised}");
+        }
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Come(u64, bool),

@@ -84,7 +84,7 @@ fn policies(families: &mut Families, table: &Table) {
     families.gauge("ravelin_rate_limit_keys", help, keys);
     let help = "Keys that a limit forgot before their time, because there were too many.";
     families.counter("ravelin_rate_limit_keys_evicted_total", help, bounded(names, rows(|limit| limit.evicted)));
-    let unknown = table.limits().filter_map(|policy| Some(([policy.key.to_string()], policy.unknown_plans()?)));
+    let unknown = table.limits().map(|policy| ([policy.key.to_string()], policy.unknown_plans()));
     let help = "Requests whose plan was not there; they had the default.";
     families.counter("ravelin_rate_limit_unknown_plans_total", help, bounded(["policy"], unknown));
     let decisions = table.auth_policies().flat_map(|policy| {

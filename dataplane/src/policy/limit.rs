@@ -145,9 +145,9 @@ impl RateLimitPolicy {
         standing.into_values()
     }
 
-    /// Requests whose plan was not there; `None`: the policy has no plans.
-    pub fn unknown_plans(&self) -> Option<u64> {
-        self.plans.as_ref().map(|plans| plans.unknown.get())
+    /// Requests whose plan was not there.
+    pub fn unknown_plans(&self) -> u64 {
+        self.plans.as_ref().map_or(0, |plans| plans.unknown.get())
     }
 
     /// The caller, and so his plan, is known in the phase `Main`.

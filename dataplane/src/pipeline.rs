@@ -113,7 +113,7 @@ impl<'a> Exchange<'a> {
         if early.waits() {
             early = early.wait().await?;
         }
-        let admitted = match authorise(&welcome, table, rule, &view, clock) {
+        let admitted = match authorise(&welcome, table, rule, &view, clock).await {
             Ok(admitted) => admitted,
             Err(reject) => return Ok(self.refuse(&reject, &early)),
         };
@@ -226,7 +226,8 @@ fn limits<'t>(
     limit::admit(policies, phase, scope, now)
 }
 
-fn authorise(
+/// It waits only for keys of an issuer that are on their way, and not for long.
+async fn authorise(
     welcome: &Welcome,
     table: &Table,
     rule: &Rule,
@@ -235,7 +236,16 @@ fn authorise(
 ) -> Result<Admitted, Reject> {
     match &rule.auth {
         Guard::Open => Ok(Admitted::default()),
-        Guard::Policy(slot) => table.auth(*slot).judge(welcome, view, &rule.name, clock),
+        Guard::Policy(slot) => {
+            let policy = table.auth(*slot);
+            match policy.judge_unless_coming(welcome, view, &rule.name, clock) {
+                Ok(judged) => judged,
+                Err(coming) => {
+                    coming.arrived().await;
+                    policy.judge(welcome, view, &rule.name, clock)
+                }
+            }
+        }
         Guard::Closed(_) => Err(Reason::PolicyInvalid.into()),
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     request::{Known, RequestView, RuleName},
 };
 use authentication::Authentication;
-pub use jwt::Issuers;
+pub use jwt::{Coming, Issuers};
 
 /// An AuthPolicy, ready to decide. Shared by all workers.
 pub struct AuthPolicy {
@@ -93,6 +93,8 @@ struct Rule {
 struct Denied {
     reject: Reject,
     error: bool,
+    /// Keys that could make the difference are on their way.
+    coming: Option<Coming>,
 }
 
 impl AuthPolicy {
@@ -155,6 +157,25 @@ impl AuthPolicy {
     ) -> Result<Admitted, Reject> {
         let mut caller = Known::default();
         let judged = self.decide(welcome, request, route, now, &mut caller);
+        self.settle(caller, judged)
+    }
+
+    /// The same; but while keys that could make the difference are on their way, nothing is decided.
+    pub fn judge_unless_coming(
+        &self,
+        welcome: &Welcome,
+        request: &RequestView<'_>,
+        route: &RuleName,
+        now: SystemTime,
+    ) -> Result<Result<Admitted, Reject>, Coming> {
+        let mut caller = Known::default();
+        match self.decide(welcome, request, route, now, &mut caller) {
+            Err(Denied { coming: Some(coming), .. }) => Err(coming),
+            judged => Ok(self.settle(caller, judged)),
+        }
+    }
+
+    fn settle(&self, caller: Known, judged: Result<(), Denied>) -> Result<Admitted, Reject> {
         if judged.as_ref().is_err_and(|denied| denied.error) {
             self.decisions.error.add(1);
         }
@@ -284,7 +305,7 @@ fn allows(network: &auth::Network, request: &RequestView<'_>) -> bool {
 
 fn forbidden(rule: &str) -> Denied {
     let detail = Detail { rule: Some(rule.to_owned()), ..Detail::default() };
-    Denied { reject: Reject { reason: Reason::Forbidden, detail: Some(Box::new(detail)) }, error: false }
+    Denied { reject: Reject { reason: Reason::Forbidden, detail: Some(Box::new(detail)) }, error: false, coming: None }
 }
 
 impl Exclusion {

@@ -14,3 +14,4 @@ mod proxy;
 mod smuggling;
 mod start;
 mod tls;
+mod token;

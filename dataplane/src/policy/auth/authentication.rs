@@ -32,7 +32,7 @@ enum Unknown {
     Nothing,
     Several,
     ApiKey,
-    Jwt(jwt::Refused),
+    Jwt(jwt::Failed),
 }
 
 impl Authentication {
@@ -76,28 +76,35 @@ impl Authentication {
             }),
             Err(Several) => Err(Unknown::Several),
         };
-        judged.map_err(|unknown| self.denied(&unknown))
+        judged.map_err(|unknown| {
+            let denied = self.denied(&unknown);
+            match unknown {
+                Unknown::Jwt(failed) => Denied { coming: failed.coming, ..denied },
+                Unknown::Nothing | Unknown::Several | Unknown::ApiKey => denied,
+            }
+        })
     }
 
     fn caller(&self, presented: &Presented<'_>, now: SystemTime) -> Result<Known, Unknown> {
         let Presented { value, methods } = presented;
         let as_key = || self.api_keys.as_ref().filter(|_| methods.api_key).and_then(|keys| keys.caller(value, now));
         let as_token = self.jwt.as_ref().filter(|_| methods.jwt != 0);
-        match (as_token.map(|jwt| jwt.caller(value, methods.jwt, now)), as_key) {
+        match (as_token.map(|jwt| jwt.judge(value, methods.jwt, now)), as_key) {
             (Some(Ok(caller)), _) => Ok(caller.into()),
-            (Some(Err(refused)), as_key) => as_key().cloned().map(Known::from).ok_or(Unknown::Jwt(refused)),
+            (Some(Err(failed)), as_key) => as_key().cloned().map(Known::from).ok_or(Unknown::Jwt(failed)),
             (None, as_key) => as_key().cloned().map(Known::from).ok_or(Unknown::ApiKey),
         }
     }
 
     /// A 401 has a challenge for each method (RFC 9110, 15.5.2).
     fn denied(&self, unknown: &Unknown) -> Denied {
-        if let Unknown::Jwt(jwt::Refused::NoKeys) = unknown {
+        if let Unknown::Jwt(jwt::Failed { why: jwt::Refused::NoKeys, .. }) = unknown {
             // Not the caller's fault: nobody can tell whether the token is good.
             let detail = Detail { retry_after: Some(1), ..Detail::default() };
             return Denied {
                 reject: Reject { reason: Reason::PolicyInvalid, detail: Some(Box::new(detail)) },
                 error: true,
+                coming: None,
             };
         }
         let mut headers = Vec::new();
@@ -109,7 +116,11 @@ impl Authentication {
             headers.push(("www-authenticate", "ApiKey".to_owned()));
         }
         let detail = Detail { headers, ..Detail::default() };
-        Denied { reject: Reject { reason: Reason::Unauthenticated, detail: Some(Box::new(detail)) }, error: false }
+        Denied {
+            reject: Reject { reason: Reason::Unauthenticated, detail: Some(Box::new(detail)) },
+            error: false,
+            coming: None,
+        }
     }
 
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
@@ -129,6 +140,8 @@ fn challenge(unknown: &Unknown) -> String {
         Unknown::Several => {
             format!("{REALM}, error=\"invalid_request\", error_description=\"more than one credential\"")
         }
-        Unknown::Jwt(refused) => format!("{REALM}, error=\"invalid_token\", error_description=\"{refused}\""),
+        Unknown::Jwt(jwt::Failed { why, .. }) => {
+            format!("{REALM}, error=\"invalid_token\", error_description=\"{why}\"")
+        }
     }
 }

@@ -25,8 +25,8 @@ use ravelin_snapshot::jwt::{ClaimNames, JwtAlgorithm, JwtMethod, JwtProvider, Ke
 use crate::request::Caller;
 use cache::Entry;
 use keys::Keys;
-pub use remote::Issuers;
 use remote::Remote;
+pub use remote::{Coming, Issuers};
 use token::Token;
 
 /// `caller.method`.
@@ -90,6 +90,19 @@ pub(super) enum Refused {
     NoKeys,
 }
 
+/// A token that is refused for now.
+pub(super) struct Failed {
+    pub(super) why: Refused,
+    /// A newer set of keys that could make it a good one.
+    pub(super) coming: Option<Coming>,
+}
+
+impl From<Refused> for Failed {
+    fn from(why: Refused) -> Self {
+        Self { why, coming: None }
+    }
+}
+
 impl Jwt {
     /// `before` itself if it says the same.
     pub(super) fn compile(
@@ -107,9 +120,9 @@ impl Jwt {
     }
 
     /// Whose token it is. `at`: the providers that look at the place where it is, a bit for each.
-    pub(super) fn caller(&self, token: &[u8], at: u16, now: SystemTime) -> Result<Arc<Caller>, Refused> {
+    pub(super) fn judge(&self, token: &[u8], at: u16, now: SystemTime) -> Result<Arc<Caller>, Failed> {
         if token.len() > MAX_TOKEN {
-            return Err(Refused::TooLong);
+            return Err(Refused::TooLong.into());
         }
         let now = claims::seconds(now);
         let known = cache::get(self.id, token, |entry| {
@@ -123,6 +136,7 @@ impl Jwt {
         }
         let read = Token::read(token)?;
         let mut refused = Refused::Issuer;
+        let mut coming = None;
         for (index, provider) in self.providers.iter().enumerate() {
             if at & (1 << index) == 0 || read.claim("iss").and_then(|iss| iss.as_str()) != Some(&provider.issuer) {
                 continue;
@@ -134,13 +148,14 @@ impl Jwt {
                     cache::put(self.id, token, Entry { provider: index, keys, until, caller: Arc::clone(&caller) });
                     return Ok(caller);
                 }
-                // Of several providers of one issuer, one that cannot tell might have accepted it.
-                Err(Refused::NoKeys) => refused = Refused::NoKeys,
-                Err(_) if refused == Refused::NoKeys => {}
-                Err(other) => refused = other,
+                Err(why) => {
+                    coming = coming.or_else(|| provider.keys.coming(why));
+                    // Of several providers of one issuer, one that cannot tell might have accepted it.
+                    refused = if refused == Refused::NoKeys { refused } else { why };
+                }
             }
         }
-        Err(refused)
+        Err(Failed { why: refused, coming })
     }
 }
 
@@ -200,6 +215,14 @@ impl Source {
         match self {
             Self::Fixed(keys) => Some(keys.id),
             Self::Remote(remote) => remote.id(),
+        }
+    }
+
+    /// A newer set that is on its way, if it could be for want of it that a token is refused.
+    fn coming(&self, why: Refused) -> Option<Coming> {
+        match (self, why) {
+            (Self::Remote(remote), Refused::NoKeys | Refused::Key | Refused::Signature) => remote.coming(),
+            _ => None,
         }
     }
 

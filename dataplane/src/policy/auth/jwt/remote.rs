@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -19,7 +20,7 @@ use ravelin_snapshot::{
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::keys::Keys;
@@ -43,6 +44,9 @@ const PACE: Pace = Pace {
     bounds: Bounds { time: Duration::from_secs(10), bytes: jwk::MAX_BYTES },
 };
 
+/// How long a request waits for keys that are on their way.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The key sets that are being fetched, from table to table.
 pub struct Issuers {
     known: Mutex<HashMap<JwksUri, Weak<Remote>>>,
@@ -55,6 +59,8 @@ pub(super) struct Remote {
     /// Somebody has asked since the last fetch began.
     asked: AtomicBool,
     ask: watch::Sender<()>,
+    /// From when on whoever asks is answered at once; `None`: a fetch is under way.
+    soonest: Mutex<Option<Instant>>,
     /// Fetches that have ended, well or not.
     pub(super) ended: watch::Sender<u64>,
 }
@@ -102,12 +108,16 @@ impl Remote {
             keys: ArcSwapOption::empty(),
             asked: AtomicBool::new(false),
             ask,
+            soonest: Mutex::new(None),
             ended: watch::Sender::new(0),
         });
-        // Without a runtime (`ravelin explain`), nobody is asked.
-        if let Ok(runtime) = Handle::try_current() {
-            let fetching = Fetching { remote: Arc::downgrade(&remote), said: said.clone(), url, pace, trust: None };
-            drop(runtime.spawn(fetching.run(asks)));
+        match Handle::try_current() {
+            Ok(runtime) => {
+                let fetching = Fetching { remote: Arc::downgrade(&remote), said: said.clone(), url, pace, trust: None };
+                drop(runtime.spawn(fetching.run(asks)));
+            }
+            // `ravelin explain`: nobody is asked.
+            Err(_) => remote.wait_until(Instant::now() + Duration::from_secs(1 << 30)),
         }
         Ok(remote)
     }
@@ -126,6 +136,35 @@ impl Remote {
         if !self.asked.swap(true, Relaxed) {
             self.ask.send_replace(());
         }
+    }
+
+    /// Told by the one that fetches.
+    fn wait_until(&self, soonest: Instant) {
+        *self.soonest.lock().unwrap_or_else(PoisonError::into_inner) = Some(soonest);
+    }
+
+    /// The fetch that is under way or begins at once, for somebody who has asked.
+    pub(super) fn coming(self: &Arc<Self>) -> Option<Coming> {
+        let soonest = self.soonest.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = soonest.is_none_or(|soonest| soonest <= Instant::now());
+        due.then(|| Coming { remote: Arc::clone(self), ended: *self.ended.borrow() })
+    }
+}
+
+/// Keys that are on their way.
+pub struct Coming {
+    remote: Arc<Remote>,
+    ended: u64,
+}
+
+impl Coming {
+    /// Returns when they are there, or will not be soon. Boxed: hardly a request waits.
+    pub fn arrived(self) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move {
+            let mut ended = self.remote.ended.subscribe();
+            // Invariant: we hold the sender.
+            drop(timeout(PATIENCE, ended.wait_for(|ended| *ended > self.ended)).await);
+        })
     }
 }
 
@@ -146,6 +185,7 @@ impl Fetching {
         loop {
             let Some(remote) = self.remote.upgrade() else { return };
             remote.asked.store(false, Relaxed);
+            *remote.soonest.lock().unwrap_or_else(PoisonError::into_inner) = None;
             drop(remote);
             let began = Instant::now();
             let answered = self.fetch().await;
@@ -176,6 +216,8 @@ impl Fetching {
                     if now < until { again.min(until) } else { again }
                 }
             };
+            // While the issuer fails it is asked often enough.
+            remote.wait_until(if failing.is_none() { began + self.pace.unknown } else { next });
             remote.ended.send_modify(|ended| *ended += 1);
             if failing.is_none() && remote.asked.load(Relaxed) {
                 next = next.min(began + self.pace.unknown);
@@ -185,7 +227,6 @@ impl Fetching {
                 tokio::select! {
                     () = sleep_until(next) => break,
                     asked = asks.changed() => match asked {
-                        // While the issuer fails it is asked often enough.
                         Ok(()) if failing.is_none() => next = next.min(began + self.pace.unknown),
                         Ok(()) => {}
                         Err(_) => return, // nobody holds the set

@@ -85,6 +85,12 @@ fn judge(jwt: &Jwt, token: &str) -> Result<Arc<Caller>, Refused> {
     jwt.caller(token.as_bytes(), u16::MAX, at(NOW))
 }
 
+impl Jwt {
+    fn caller(&self, token: &[u8], at: u16, now: SystemTime) -> Result<Arc<Caller>, Refused> {
+        self.judge(token, at, now).map_err(|failed| failed.why)
+    }
+}
+
 #[test]
 fn every_algorithm_is_verified_and_only_where_it_is_accepted() {
     let shared = json!({"kty": "oct", "kid": "rsa", "k": encode(ISSUER.shared)});

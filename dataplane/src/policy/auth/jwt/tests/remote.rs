@@ -87,6 +87,34 @@ async fn a_key_that_is_new_counts_once_a_token_has_asked_for_it_and_one_that_is_
 }
 
 #[tokio::test]
+async fn whoever_needs_a_newer_set_waits_for_the_one_that_is_on_its_way_and_for_no_other() {
+    let server = Server::start(Answer::Silence).await;
+    let issuers = Issuers::at_pace(Duration::ZERO, SOON, Duration::from_millis(300));
+    let jwt = fetched(said(server.uri()), &issuers);
+    let token = token(&claims());
+    let coming = |jwt: &Jwt| jwt.judge(token.as_bytes(), u16::MAX, at(NOW)).err().and_then(|failed| failed.coming);
+    let first = coming(&jwt).expect("the first fetch is under way");
+    server.set(all_but("p256"));
+    within(first.arrived()).await;
+    jwt.next().await;
+    server.set(all());
+    // The key is new: the token asks for it, and is good as soon as it is there.
+    within(coming(&jwt).expect("a fetch is due").arrived()).await;
+    within(async {
+        while judge(&jwt, &token).is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let patient = fetched(said(server.uri()), &Issuers::at_pace(LATE, LATE, DEADLINE));
+    patient.ended(1).await;
+    let header = header(JwtAlgorithm::ES256).to_string();
+    let forged = issuer::Issuer::new().sign(JwtAlgorithm::ES256, &header, &claims().to_string());
+    let failed = patient.judge(forged.as_bytes(), u16::MAX, at(NOW)).err().unwrap();
+    assert!(failed.why == Refused::Signature && failed.coming.is_none(), "nothing is on its way");
+}
+
+#[tokio::test]
 async fn keys_are_refreshed_without_being_asked_for() {
     let server = Server::start(all_but("p256")).await;
     let slow = Issuers::at_pace(LATE, LATE, DEADLINE);

@@ -134,11 +134,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &Mutex<A
     if stream.write_all(text.as_bytes()).await.is_err() {
         return;
     }
-    while endless {
-        if stream.write_all(b"8\r\n        \r\n").await.is_err() {
-            return;
-        }
-    }
+    while endless && stream.write_all(b"8\r\n        \r\n").await.is_ok() {}
     let mut rest = Vec::new();
     drop(stream.read_to_end(&mut rest).await); // until the other end closes
 }

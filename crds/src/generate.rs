@@ -12,7 +12,7 @@ use crate::{ApiRoute, AuthPolicy, Backend, BackendPolicy, Plan, RateLimitPolicy}
 /// Annotation of every CRD: the SHA-256 of its `spec` as JSON with sorted keys. Equal digests are equal schemas.
 pub const SCHEMA_DIGEST: &str = "ravelin.dev/schema-digest";
 
-/// The CRDs of all kinds of ours, in the order in which API.md speaks of them.
+/// The CRDs of all kinds of ours, in the order of the book.
 pub fn all() -> Vec<CustomResourceDefinition> {
     [ApiRoute::crd(), Backend::crd(), BackendPolicy::crd(), AuthPolicy::crd(), RateLimitPolicy::crd(), Plan::crd()]
         .iter()

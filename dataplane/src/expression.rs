@@ -2,8 +2,8 @@
 //! comparing, `in`, `startsWith`, `&&` and `||` allocate nothing.
 //!
 //! Semantics are CEL's: `&&` and `||` decide where one side can, errors of the other notwithstanding; integers do not
-//! wrap; a missing map entry is an error. What an error means is the caller's to say (API.md: false in a `when`, the
-//! empty key in a `key`, a refusal in an `allow` or `deny`).
+//! wrap; a missing map entry is an error. What an error means is the caller's to say (false in a `when`, the
+//! empty key in a `key`, a refusal in an `allow` or `deny`: docs/src/objects/expressions.md).
 //!
 //! What is ours: a JSON number is an int if it is whole; texts that are not UTF-8 (in a header, in the query) are
 //! errors; an evaluation has a budget ([`budget`]).

@@ -1,4 +1,4 @@
-//! The way of a request, top to bottom. The order is the design's, with the reason at the line.
+//! The way of a request, top to bottom: `Exchange::stages` is the order of the stages, with the reason at the line.
 
 mod forward;
 mod headers;
@@ -11,6 +11,7 @@ use std::{
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
+use self::headers::CallerHeaders;
 use crate::{
     body::AnswerBody,
     expression::Scope,
@@ -119,7 +120,7 @@ impl<'a> Exchange<'a> {
         };
         self.record.borrow_mut().caller(&admitted.caller.id);
         let scope = Scope { caller: &admitted.caller, ..scope };
-        let mut permit = match limits(table, rule, Phase::Main, &scope, now) {
+        let mut permit = match limits(&admitted, table, rule, &scope, now) {
             Ok(permit) => permit, // may name the caller
             Err(reject) => return Ok(self.refuse(&reject, &early)),
         };
@@ -131,17 +132,27 @@ impl<'a> Exchange<'a> {
         }
         permit = permit.and(early);
         self.record.borrow_mut().hold(permit.seats()); // to the end of the answer
-        let caller = headers::CallerHeaders::of(table, rule, &admitted, &view, clock);
-        let acted = match &rule.action {
-            // Behind the policies, like all else.
-            Action::Redirect(redirect) => Ok(self.redirect(redirect, &found)),
-            Action::Respond(response) => Ok(respond(response, rule)),
-            Action::Reject(reason) => Err((*reason).into()),
-            Action::Forward(forward) => forward::forward(self, forward, &found, &caller, request).await,
-        };
+        let caller = CallerHeaders::of(table, rule, &admitted, &view, clock);
+        let acted = self.act(&permit, &found, &caller, request).await; // behind the policies, whatever it is
         let mut answer = acted.unwrap_or_else(|reject: Reject| self.render(&reject));
         permit.tell(answer.headers_mut());
         Ok(answer)
+    }
+
+    /// What the rule does.
+    async fn act(
+        &self,
+        _: &Permit<'_>,
+        found: &Found<'_>,
+        caller: &CallerHeaders<'_>,
+        request: Box<Request<Upload>>,
+    ) -> Result<Response<AnswerBody>, Reject> {
+        match &found.rule.action {
+            Action::Redirect(redirect) => Ok(self.redirect(redirect, found)),
+            Action::Respond(response) => Ok(respond(response, found.rule)),
+            Action::Reject(reason) => Err((*reason).into()),
+            Action::Forward(forward) => forward::forward(self, forward, found, caller, request).await,
+        }
     }
 
     /// Whether the connection's certificate is the host's.
@@ -193,7 +204,7 @@ fn respond(response: &DirectResponse, rule: &Rule) -> Response<AnswerBody> {
 
 fn network(table: &Table, rule: &Rule, view: &RequestView<'_>) -> Result<Welcome, Reject> {
     match &rule.auth {
-        Guard::Open => Ok(Welcome::default()),
+        Guard::Open => Ok(Welcome::by_no_policy()),
         Guard::Policy(slot) => table.auth(*slot).welcome(view),
         Guard::Closed(_) => Err(Reason::PolicyInvalid.into()),
     }
@@ -206,13 +217,23 @@ fn early_limits<'t>(
     scope: &Scope<'_>,
     now: Instant,
 ) -> Result<Permit<'t>, Reject> {
-    limits(table, rule, Phase::PreAuthentication, scope, now)
+    limits_of(Phase::PreAuthentication, table, rule, scope, now)
 }
 
 fn limits<'t>(
+    _: &Admitted,
     table: &'t Table,
     rule: &Rule,
+    scope: &Scope<'_>,
+    now: Instant,
+) -> Result<Permit<'t>, Reject> {
+    limits_of(Phase::Main, table, rule, scope, now)
+}
+
+fn limits_of<'t>(
     phase: Phase,
+    table: &'t Table,
+    rule: &Rule,
     scope: &Scope<'_>,
     now: Instant,
 ) -> Result<Permit<'t>, Reject> {
@@ -235,7 +256,7 @@ async fn authorise(
     clock: SystemTime,
 ) -> Result<Admitted, Reject> {
     match &rule.auth {
-        Guard::Open => Ok(Admitted::default()),
+        Guard::Open => Ok(Admitted::by_no_policy()),
         Guard::Policy(slot) => {
             let policy = table.auth(*slot);
             match policy.judge_unless_coming(welcome, view, &rule.name, clock) {

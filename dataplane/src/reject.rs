@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-/// A stable reason of API.md: the problem's `reason`, the metric's label and the log's field.
+/// A stable reason (docs/src/run/reasons.md): the problem's `reason`, the metric's label and the log's field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     RouteInvalid,
@@ -101,7 +101,7 @@ impl From<Reason> for Reject {
 }
 
 impl Reason {
-    /// The gRPC status of this refusal (API.md, "Answers that Ravelin makes itself").
+    /// The gRPC status of this refusal (docs/src/run/reasons.md).
     pub fn grpc_status(self) -> u8 {
         const INVALID_ARGUMENT: u8 = 3;
         const DEADLINE_EXCEEDED: u8 = 4;

@@ -1,4 +1,4 @@
-//! The names that an expression may use: API.md, "Expressions".
+//! The names that an expression may use: docs/src/objects/expressions.md.
 
 use ravelin_snapshot::expression::Attribute;
 
@@ -72,7 +72,7 @@ pub(super) fn kind(attribute: Attribute) -> Kind {
     }
 }
 
-/// Every name, in the order of API.md.
+/// Every name, in the order of its page.
 pub(super) fn names<'a>() -> impl Iterator<Item = &'a str> {
     GROUPS.iter().map(|(name, _)| *name).chain([NOW])
 }

@@ -1,4 +1,4 @@
-//! Expressions: CEL, parsed and type-checked by the compiler against the closed environment of API.md.
+//! Expressions: CEL, parsed and type-checked by the compiler against the closed list of names.
 //!
 //! The tree is our own: every name is resolved, every function is chosen for its operands' types, every constant
 //! pattern has been compiled once. The data plane turns it into closures; nothing in it can fail to compile there.
@@ -92,7 +92,7 @@ pub enum Node {
     },
 }
 
-/// The closed environment of API.md.
+/// The closed list of names, as docs/src/objects/expressions.md has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Attribute {

@@ -1,4 +1,4 @@
-//! The one form of a path, used for routing, policies and upstream alike (API.md, "Paths"): the compiler brings what
+//! The one form of a path, used for routing, policies and upstream alike (docs/src/objects/apiroute.md, "Paths"): the compiler brings what
 //! users write into it, the data plane what clients send.
 //!
 //! Two spellings of one path that route, policy and backend read differently are how gateways are walked around. Here a

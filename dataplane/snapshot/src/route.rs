@@ -126,7 +126,7 @@ pub enum Action {
     Reject(Broken),
 }
 
-/// Why a rule or a backend reference cannot serve; each is a stable reason of API.md.
+/// Why a rule or a backend reference cannot serve; each is a stable reason (docs/src/run/reasons.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Broken {

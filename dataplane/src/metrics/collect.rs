@@ -1,4 +1,4 @@
-//! What a scrape gets: API.md, "Metrics".
+//! What a scrape gets: docs/src/run/operations.md, "Metrics".
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -43,7 +43,7 @@ impl Number {
 #[derive(Debug, Default)]
 pub(super) struct Directory(Mutex<Known>);
 
-/// API.md: beyond 1,000 routes the rest is `other`.
+/// As docs/src/run/operations.md says: beyond 1,000 routes the rest is `other`.
 pub(super) const MAX_LABELS: usize = 1000;
 
 #[derive(Debug)]

@@ -94,7 +94,7 @@ async fn call(
         deadline: rule.timeouts.request.map(|limit| exchange.now + limit),
         attempt_timeout: rule.timeouts.backend_request,
         stream_idle: rule.timeouts.stream_idle,
-        tunnel: &|tunnel| exchange.worker.spawn(seats.held_by(tunnel)),
+        tunnel: &|tunnel| exchange.worker.spawn(exchange.connection.scheme, seats.held_by(tunnel)),
         called: Some(&called),
     };
     let begun = Instant::now();

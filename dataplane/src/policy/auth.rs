@@ -51,18 +51,32 @@ pub struct Decisions {
 }
 
 /// The token of a request from an address that may come: the limits before authentication ask for it, and who judges.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Welcome {
     /// The network is not one that may come, and the policy only watches.
     outside: bool,
 }
 
 /// The token of a request that may pass this stage: later stages ask for it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Admitted {
     pub caller: Known,
     /// The policy enforces and says that credentials stay here.
     strip: bool,
+}
+
+impl Welcome {
+    /// Of a route that nobody protects.
+    pub fn by_no_policy() -> Self {
+        Self { outside: false }
+    }
+}
+
+impl Admitted {
+    /// Of a route that nobody protects: the caller is not known.
+    pub fn by_no_policy() -> Self {
+        Self { caller: Known::default(), strip: false }
+    }
 }
 
 /// Headers about the caller, ready to be set; without a value where its expression has none.

@@ -230,7 +230,7 @@ impl Limit {
         Self::compile(said, owner, relative, relative.and_then(|relative| relative.count.go_on(&said.count)))
     }
 
-    // What errors mean, API.md says.
+    // What errors mean: docs/src/objects/expressions.md, "When there is no value".
 
     fn is_for(&self, scope: &Scope<'_>) -> bool {
         self.when.as_ref().is_none_or(|when| when.eval_bool(scope).unwrap_or(false))

@@ -1,4 +1,5 @@
-//! One thread: a runtime, listeners, and the connections that they brought. None of it is shared, none of it is locked.
+//! One thread: a runtime, listeners, and the connections that they brought, none of which is shared with another. What is
+//! (the table, limits, counts of backends) is in atomics, or behind locks that nobody holds while he waits.
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,7 +25,14 @@ use tokio::{
 };
 
 use super::{Doors, Shared, Stage, connection};
-use crate::{Settings, metrics::work_as, record::Recorder, request::RequestIds, table::Table, upstream::Pools};
+use crate::{
+    Settings,
+    metrics::work_as,
+    record::Recorder,
+    request::{RequestIds, Scheme},
+    table::Table,
+    upstream::Pools,
+};
 
 /// What one worker's thread owns.
 pub struct Worker {
@@ -117,8 +125,9 @@ impl Worker {
     }
 
     /// Runs something that outlives a connection, as a tunnel does; a drain waits for it, and ends it when its time is over.
-    pub fn spawn(self: &Rc<Self>, future: impl Future<Output = ()> + 'static) {
-        let seat = Seat::take(self, usize::MAX, false);
+    /// It counts with the connections of the listener that it came by.
+    pub fn spawn(self: &Rc<Self>, from: Scheme, future: impl Future<Output = ()> + 'static) {
+        let seat = Seat::take(self, usize::MAX, from == Scheme::Https);
         spawn_local(async move {
             future.await;
             drop(seat);

@@ -86,7 +86,7 @@ impl Candidate {
     fn when_holds(&self, when: &Program, request: &RequestView<'_>, now: SystemTime) -> bool {
         let caller = Caller::default();
         let scope = Scope { request, caller: &caller, route: &self.rule.name, now };
-        when.eval_bool(&scope).unwrap_or(false) // API.md: an error in a `when` is false
+        when.eval_bool(&scope).unwrap_or(false) // an error in a `when` is false
     }
 
     /// As [`Candidate::holds`], with what does not hold.

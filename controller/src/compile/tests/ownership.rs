@@ -1,4 +1,4 @@
-//! Who owns a hostname, against the sentence of API.md taken literally.
+//! Who owns a hostname, against the sentence of the page about routes taken literally.
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use ravelin_snapshot::HostPattern;

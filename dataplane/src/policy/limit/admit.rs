@@ -140,7 +140,7 @@ impl<'t> Attempt<'t> {
         limits.ban(phase, scope, of, self.at)?;
         let weight = |limit: &Limit| {
             let priority = priority.filter(|_| limit.count.weighs() && !limit.patience().is_zero());
-            // API.md: a negative weight is 0, an error is 1.
+            // A negative weight is 0, an error is 1.
             priority.map_or(1, |said| said.eval_int(scope).map_or(1, |weight| weight.max(0).unsigned_abs()))
         };
         let mut take = |wanted| self.take_one(limits, wanted, &weight);

@@ -128,6 +128,30 @@ async fn the_quickstart_on_a_laptop_is_carried_out() {
     quickstart::carry_out(&Page::read(&root().join("docs/src/laptop.md"))).await;
 }
 
+#[test]
+fn every_attack_has_a_test_that_is_there() {
+    let folders =
+        ["dataplane", "dataplane/snapshot/src", "controller/src", "cli/tests"].map(|folder| root().join(folder));
+    let mut code = String::new();
+    let mut folders = folders.to_vec();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match path.extension() {
+                _ if path.is_dir() => folders.push(path),
+                Some(extension) if extension == "rs" => code.push_str(&fs::read_to_string(path).unwrap()),
+                _ => {}
+            }
+        }
+    }
+    let page = Page::read(&root().join("docs/src/security.md"));
+    let attacks = page.rows("| ");
+    assert!(attacks.len() > 30, "the table of attacks is not where it is looked for");
+    for cells in attacks.iter().filter(|cells| cells[0] != "attack") {
+        let test = self::code(cells[2]).next().unwrap_or_else(|| panic!("{} has no test", cells[0]));
+        assert!(code.contains(&format!("fn {test}(")), "there is no test {test}");
+    }
+}
+
 #[tokio::test]
 async fn the_page_about_tokens_is_carried_out() {
     quickstart::carry_out(&Page::read(&root().join("docs/src/objects/jwt.md"))).await;

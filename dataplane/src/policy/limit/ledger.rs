@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -165,7 +166,7 @@ impl Books {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
         let mut journal = Journal { file, path, length: 0, fresh: 0, broken: false, _lock: lock };
         journal.renew(&self.lines(now, true)?)?;
         self.journal = Some(journal);
@@ -263,7 +264,8 @@ impl Journal {
     /// Writes it anew: whole, or not at all.
     fn renew(&mut self, lines: &[u8]) -> io::Result<()> {
         let beside = self.path.with_extension("new");
-        let mut file = File::create(&beside)?;
+        // It names callers.
+        let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(lines)?;
         file.sync_all()?;
         fs::rename(&beside, &self.path)?;

@@ -1,4 +1,4 @@
-use std::time::UNIX_EPOCH;
+use std::{os::unix::fs::PermissionsExt, time::UNIX_EPOCH};
 
 use super::{super::quota::Quota, *};
 
@@ -38,6 +38,8 @@ fn what_is_used_outlives_the_process() {
     take(&first, "a", 1);
     // It is written down at the end.
     drop(ledger);
+    let mode = fs::metadata(folder.path().join("state/quotas")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it names callers");
     let second = book(&Ledger::in_folder(folder.path().join("state")));
     assert_eq!(used(&second), is(&[("a", 3), ("b \n\u{1f}\"", 5)]));
     take(&second, "a", 1);

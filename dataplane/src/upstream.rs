@@ -112,7 +112,7 @@ impl Backend {
 ///
 /// A request that has an `Upgrade` header and came over a connection that can be upgraded (server's extension) may be
 /// answered with a 101; the tunnel behind it begins when that answer has been sent to the client.
-pub async fn send(pools: &Pools, mut call: Call<'_>) -> Result<Response<UpstreamBody>, Failure> {
+pub async fn send(pools: &Pools, mut call: Call<'_>) -> Result<Response<Box<UpstreamBody>>, Failure> {
     let upgrade = match call.request.headers().contains_key(UPGRADE) {
         true => call.request.extensions_mut().remove::<OnUpgrade>(),
         false => None,
@@ -130,7 +130,7 @@ async fn exchange(
     pools: &Pools,
     call: Call<'_>,
     upgrade: Option<&OnUpgrade>,
-) -> Result<Response<UpstreamBody>, Failure> {
+) -> Result<Response<Box<UpstreamBody>>, Failure> {
     let Call { backend, algorithm, request, deadline, attempt_timeout, stream_idle, called, tunnel } = call;
     let mut timer = Timer::new(deadline);
     timer.start(attempt_timeout, Expired::Attempt);

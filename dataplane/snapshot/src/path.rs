@@ -42,12 +42,8 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, BadPath> {
 
 /// Nothing to decode, to merge, to resolve or to refuse.
 fn is_plain(path: &[u8]) -> bool {
-    let mut before = b' ';
-    path.iter().all(|byte| {
-        let double = before == b'/' && matches!(byte, b'/' | b'.');
-        before = *byte;
-        byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';') && !double
-    })
+    let clean = path.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';'));
+    clean && !path.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'/' | b'.'))
 }
 
 /// Decodes what is unreserved, puts other escapes in upper case and escapes what is not ASCII.

@@ -260,9 +260,12 @@ fn is_plain(text: &[u8]) -> bool {
         (word.wrapping_sub(ONES * 0x20) | is(b'"') | is(b'\\') | is(0x7f) | word) & TOPS
     };
     let (words, rest) = text.as_chunks::<8>();
-    let mut last = [b' '; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    words.iter().chain([&last]).fold(0, |all, word| all | odd(u64::from_le_bytes(*word))) == 0
+    let odds = words.iter().fold(0, |all, word| all | odd(u64::from_le_bytes(*word)));
+    match text.last_chunk() {
+        // What is looked at twice is plain twice.
+        Some(last) => odds | odd(u64::from_le_bytes(*last)) == 0,
+        None => rest.iter().all(|byte| matches!(byte, 0x20..0x7f) && !matches!(byte, b'"' | b'\\')),
+    }
 }
 
 /// Year, month and day of a day since 1970-01-01, by whole eras of 400 years that begin on a first of March.

@@ -80,7 +80,7 @@ async fn call(
     rule: &Rule,
     to: Destination,
     request: Box<Request<Upload>>,
-) -> Result<Response<upstream::UpstreamBody>, Failure> {
+) -> Result<Response<Box<upstream::UpstreamBody>>, Failure> {
     let slot = match to {
         Destination::Backend(slot) => slot,
         Destination::Reject(reason) => return Err(Failure { reason, request: Some(request) }),
@@ -127,7 +127,7 @@ async fn fall_back(
 
 /// The answer as the client gets it.
 fn back(
-    mut answer: Response<upstream::UpstreamBody>,
+    mut answer: Response<Box<upstream::UpstreamBody>>,
     wants_upgrade: bool,
     rule: &Rule,
     share: Option<&HeaderEdits>,
@@ -141,5 +141,5 @@ fn back(
     if let Some(share) = share {
         share.apply(headers);
     }
-    Ok(answer.map(|body| AnswerBody::Upstream(Box::new(body))))
+    Ok(answer.map(AnswerBody::Upstream))
 }

@@ -90,7 +90,7 @@ impl<'a> Attempt<'a> {
         mut request: Box<Request<Upload>>,
         flight: Flight,
         upgrade: Option<(&OnUpgrade, &dyn Fn(Tunnel))>,
-    ) -> Result<Response<UpstreamBody>, Failure> {
+    ) -> Result<Response<Box<UpstreamBody>>, Failure> {
         let mut place = None;
         loop {
             let mut connection = match self.connection(place.take()).await {
@@ -105,7 +105,7 @@ impl<'a> Attempt<'a> {
                         }
                         _ => {
                             let begun = self.begun(std::mem::take(request.body_mut()), flight);
-                            Ok(answer.map(|()| UpstreamBody::new(Source::http1(connection, &begun), begun)))
+                            Ok(answer.map(|()| Box::new(UpstreamBody::new(Source::http1(connection, &begun), begun))))
                         }
                     };
                 }
@@ -146,12 +146,12 @@ impl<'a> Attempt<'a> {
         connection: http1::Connection,
         answer: Response<()>,
         flight: Flight,
-    ) -> Result<Response<UpstreamBody>, Failure> {
+    ) -> Result<Response<Box<UpstreamBody>>, Failure> {
         let refused = Failure::new(Reason::BackendRefused, None);
         let (socket, ahead, place) = connection.into_tunnel().ok_or(refused)?;
         let backend = tunnel::Backend { socket, ahead, place, flight };
         run(tunnel::dig(client.clone(), backend, self.stream_idle));
-        Ok(answer.map(|()| UpstreamBody::none()))
+        Ok(answer.map(|()| Box::new(UpstreamBody::none())))
     }
 
     /// A stream that the backend has refused is opened again, as long as [`RESENDS`] allows.
@@ -159,7 +159,7 @@ impl<'a> Attempt<'a> {
         mut self,
         mut request: Box<Request<Upload>>,
         flight: Flight,
-    ) -> Result<Response<UpstreamBody>, Failure> {
+    ) -> Result<Response<Box<UpstreamBody>>, Failure> {
         let mut resends = 0;
         loop {
             let stream = match self.stream().await {
@@ -172,7 +172,8 @@ impl<'a> Attempt<'a> {
                     let (head, body) = answer.into_parts();
                     let body = http2::Answer::new(body, &head.headers);
                     let source = Source::http2(body, pump, stream);
-                    return Ok(Response::from_parts(head, UpstreamBody::new(source, self.begun(upload, flight))));
+                    let body = UpstreamBody::new(source, self.begun(upload, flight));
+                    return Ok(Response::from_parts(head, Box::new(body)));
                 }
                 Err(Broken { resend: true, again: Some(again), .. }) if resends < RESENDS => {
                     self.endpoint.counts.count_resent();

@@ -153,7 +153,7 @@ async fn answer(
         called: None,
     };
     match send(pools, call).await {
-        Ok(answer) => answer.map(|body| AnswerBody::Upstream(Box::new(body))),
+        Ok(answer) => answer.map(AnswerBody::Upstream),
         Err(failure) => {
             let mut answer = Response::new(AnswerBody::empty());
             *answer.status_mut() = failure.reason.status();

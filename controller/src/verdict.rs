@@ -1,4 +1,5 @@
-//! What is said about an object: data first, words for people from it. Conditions, `check` and `/objects` print the same.
+//! What is said about an object: data first, words for people from it. Conditions, `check` and `/objects` print the same, but
+//! for `Programmed`, which is no verdict: statuses have it from all replicas, `/objects` from its own data plane.
 
 use serde::Serialize;
 

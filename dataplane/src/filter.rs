@@ -235,11 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_set_added_removed_and_none_is_split() {
+    fn headers_are_set_then_added_then_removed_and_none_is_split() {
         let said = route::HeaderChanges {
-            set: vec![("x-a".into(), "1".into())],
-            add: vec![("x-b".into(), "2".into())],
-            remove: vec!["x-c".into()],
+            set: vec![("x-a".into(), "1".into()), ("x-both".into(), "1".into()), ("x-gone".into(), "1".into())],
+            add: vec![("x-b".into(), "2".into()), ("x-both".into(), "2".into()), ("x-added".into(), "2".into())],
+            remove: ["x-c", "x-gone", "x-added"].map(String::from).to_vec(),
         };
         let mut headers = HeaderMap::new();
         for (name, value) in [("x-a", "0"), ("x-a", "00"), ("x-b", "1"), ("x-c", "3")] {
@@ -248,6 +248,7 @@ mod tests {
         HeaderEdits::compile(&said).unwrap().apply(&mut headers);
         let all = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!((all("x-a"), all("x-b"), all("x-c")), (vec!["1"], vec!["1", "2"], vec![]));
+        assert_eq!((all("x-both"), all("x-gone"), all("x-added")), (vec!["1", "2"], vec![], vec![]));
         let bad = route::HeaderChanges { set: vec![("x-a".into(), "a\r\nb".into())], ..said };
         assert!(HeaderEdits::compile(&bad).is_err());
     }

@@ -3,7 +3,9 @@
 //!
 //! Start reading at [`pipeline`]: one function, top to bottom, is the way of a request. [`server`] is what surrounds
 //! it (threads, sockets, TLS, drain), [`table`] what it looks up, [`policy`] what may refuse, [`upstream`] where it goes.
-//! [`receiver`] takes snapshots and swaps the table.
+//! [`receiver`] takes snapshots and swaps the table. Around the pipeline: [`wire`] is HTTP/1.1 as bytes, which
+//! `server/connection/plain.rs` reads requests with, [`body`] what is under way in both directions, [`record`] what is noted of a
+//! request for [`metrics`] and the [`access_log`].
 
 pub mod access_log;
 pub mod admin;

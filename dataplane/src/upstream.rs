@@ -1,7 +1,8 @@
 //! Where requests go: backends, connections, balancing, streams.
 //!
-//! A connection is driven inside the task of the request that uses it: its future is polled together with the answer
-//! and then with the answer's body, and only then is it put back into its worker's pool.
+//! A connection over HTTP/1.1 is driven inside the task of the request that uses it: it is polled together with the answer
+//! and then with the answer's body, and only then is it put back into its worker's pool. A second task is there only for what is
+//! left of a request whose answer has begun, and for HTTP/2: a connection has one, for many requests share it.
 
 mod answer;
 mod attempt;

@@ -1,5 +1,6 @@
-//! HTTP/1.1 as bytes: heads and bodies, read and written. What is read here is read as strictly as hyper reads it, which is
-//! the oracle of the tests; whatever is not plain is left to hyper on the client's side, and refused on the backend's.
+//! HTTP/1.1 as bytes: heads and bodies, read and written. What is read here is read as strictly as hyper reads it, and what is
+//! written hyper reads as it was meant: it is the oracle of the tests in both directions. Whatever is not plain is left to hyper
+//! on the client's side, and refused on the backend's.
 
 mod answer;
 mod body;

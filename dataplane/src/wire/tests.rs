@@ -1,5 +1,5 @@
 //! hyper is the oracle: whatever is plain to us is the same message to hyper, piece by piece, and where it ends is where it
-//! ends for hyper.
+//! ends for hyper; and what we write is to hyper what it was meant to be.
 
 mod answers;
 mod requests;

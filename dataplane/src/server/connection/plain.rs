@@ -1,5 +1,6 @@
 //! HTTP/1.1 as nearly everybody speaks it, without a general server: a head is read where it lies, and an answer is written
-//! with its first piece. What is not plain ([`wire::read_request`]) is handed over with all its bytes.
+//! with its first piece. A head that is not plain (`wire/request.rs` says which is) is handed to hyper with all its bytes, and hyper
+//! has the connection until it is silent for a while (`watchdog.rs`). What is wrong in a body ends the exchange here.
 
 mod client;
 

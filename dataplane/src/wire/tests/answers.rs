@@ -12,15 +12,15 @@ use super::{
 
 /// An answer as its reader has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
-    status: u16,
+pub(super) struct Seen {
+    pub(super) status: u16,
     headers: Vec<(String, Vec<u8>)>,
     /// `None`: it broke off.
-    body: Option<Vec<u8>>,
+    pub(super) body: Option<Vec<u8>>,
     trailers: Option<Vec<(String, Vec<u8>)>>,
 }
 
-fn by_hyper(bytes: &[u8], method: &Method) -> Option<Seen> {
+pub(super) fn by_hyper(bytes: &[u8], method: &Method) -> Option<Seen> {
     let io = TokioIo::new(Script::new(bytes, true));
     let (mut sender, driver) = settle(http1::Builder::new().max_buf_size(BOUNDS.bytes).handshake(io))?.ok()?;
     let asked = Request::builder().method(method).uri("/").body(Empty::<Bytes>::new()).ok()?;

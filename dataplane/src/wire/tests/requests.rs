@@ -15,15 +15,15 @@ use crate::{Bounds, server::http1_builder};
 
 /// A request as its reader has it. `None`: its body broke off, or has not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
-    line: String,
-    headers: Vec<(String, Vec<u8>)>,
-    body: Option<Vec<u8>>,
+pub(super) struct Seen {
+    pub(super) line: String,
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) body: Option<Vec<u8>>,
     trailers: Option<Vec<(String, Vec<u8>)>>,
 }
 
 /// What a server of hyper's sees, in the order of its requests; the last may be incomplete.
-fn by_hyper(bytes: &[u8]) -> Vec<Seen> {
+pub(super) fn by_hyper(bytes: &[u8]) -> Vec<Seen> {
     let seen = Rc::<RefCell<Vec<Seen>>>::default();
     let service = service_fn(|request: http::Request<Incoming>| {
         let (head, mut body) = request.into_parts();

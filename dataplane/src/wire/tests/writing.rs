@@ -4,7 +4,7 @@ use proptest::{prelude::*, sample::select};
 
 use super::{
     super::{Answer, Outgoing, Piece, Size, Told, announced, head_of_answer, head_of_request},
-    BOUNDS, Script, settle,
+    BOUNDS, Script, answers, requests, settle,
 };
 use crate::wire::{read_answer, read_request};
 
@@ -58,7 +58,12 @@ proptest! {
         *request.headers_mut() = headers.clone();
         let mut outgoing = Outgoing::default();
         outgoing.begin(|text| head_of_request(text, &request, size(known, &pieces)));
-        let mut bytes = BytesMut::from(&send(&mut outgoing, &pieces)[..]);
+        let sent = send(&mut outgoing, &pieces);
+        let seen = requests::by_hyper(&sent);
+        prop_assert_eq!(seen.len(), 1);
+        prop_assert_eq!((&seen[0].line[..], &seen[0].body), ("POST /a?b HTTP/1.1", &Some(pieces.concat())));
+        prop_assert_eq!(seen[0].headers.iter().any(|(name, _)| name == "x-mine"), headers.contains_key("x-mine"));
+        let mut bytes = BytesMut::from(&sent[..]);
         let Ok(mut read) = read_request::<()>(&mut bytes, &mut HeaderMap::new(), BOUNDS) else { panic!("{bytes:?}") };
         prop_assert_eq!(read.request.uri(), "/a?b");
         prop_assert_eq!(read.request.headers().get("x-mine").is_some(), headers.contains_key("x-mine"));
@@ -98,6 +103,8 @@ proptest! {
         let Answer::Final(mut read) = read_answer(&mut bytes, &mut HeaderMap::new(), &method, BOUNDS) else {
             panic!("{bytes:?}")
         };
+        let seen = answers::by_hyper(&sent, &method).map(|seen| (seen.status, seen.body));
+        prop_assert_eq!(seen, Some((status, Some(if silent { none.concat() } else { pieces.concat() }))));
         prop_assert!(read.keep && read.answer.headers().contains_key(header::DATE));
         let mut data = Vec::new();
         while let Piece::Data(more) = read.body.decode(&mut bytes).unwrap() {

@@ -162,7 +162,7 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
     let sockets = listen::Sockets::bind(&settings, count)?;
     let store = settings.state.as_ref().map(|folder| Store::new(folder.join("snapshot")));
     let ledger = settings.quotas.clone().map(Ledger::in_folder).unwrap_or_default();
-    let table = Arc::new(ArcSwap::from_pointee(Table::empty(ledger)));
+    let table = Arc::new(ArcSwap::from_pointee(Table::empty(ledger, tokio::runtime::Handle::current())));
     let metrics = Arc::<Metrics>::default();
     let log = settings.access_log.start(&metrics).map_err(StartError::AccessLog)?;
     let shared = Arc::new(Shared {

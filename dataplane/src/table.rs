@@ -21,6 +21,7 @@ use std::{sync::Arc, time::SystemTime};
 use ravelin_snapshot::{
     HostPattern, ObjectKey, PolicyKey, Revision, Snapshot, backend::BackendKey, channel::Refusal, route::Route,
 };
+use tokio::runtime::Handle;
 
 use crate::{
     metrics::Label,
@@ -56,6 +57,8 @@ pub struct Table {
     ledger: Arc<Ledger>,
     /// The keys that are being fetched, whichever policies name them.
     issuers: Arc<Issuers>,
+    /// Where names are resolved.
+    runtime: Option<Handle>,
 }
 
 /// A route object, ready to serve.
@@ -77,16 +80,19 @@ pub struct Found<'t> {
 }
 
 impl Table {
-    /// Nothing is served. Tables that are built from it keep what is used of quotas in `ledger`.
-    pub fn empty(ledger: Arc<Ledger>) -> Self {
-        Self { ledger, ..Self::default() }
+    /// Nothing is served. Tables that are built from it keep what is used of quotas in `ledger`, and ask from `runtime`, which
+    /// is not a worker's, for the keys of issuers and the addresses of names.
+    pub fn empty(ledger: Arc<Ledger>, runtime: Handle) -> Self {
+        let issuers = Arc::new(Issuers::asked_from(runtime.clone()));
+        Self { ledger, issuers, runtime: Some(runtime), ..Self::default() }
     }
 
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    /// Work in proportion to what changed since `previous`. A refusal names the part; the previous table goes on.
+    /// Work in proportion to what changed since `previous`. A refusal names the part; the previous table goes on. Without a
+    /// previous one the table is for looking at: nobody is asked for what the snapshot does not have.
     pub fn build(snapshot: Arc<Snapshot>, previous: Option<&Self>) -> Result<Self, Refusal> {
         let mut table = previous.cloned().unwrap_or_default();
         table.revision = snapshot.revision;
@@ -127,7 +133,7 @@ impl Table {
         for change in snapshot.backends.changes(&before.backends) {
             if let Some(said) = change.after {
                 let old = self.backends.by_key(change.key).map(|old| &**old);
-                self.backends.set(change.key, Arc::new(Backend::new(change.key, said, old)));
+                self.backends.set(change.key, Arc::new(Backend::new(change.key, said, old, self.runtime.as_ref())));
             }
         }
     }

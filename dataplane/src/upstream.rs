@@ -32,6 +32,7 @@ use ravelin_snapshot::{
     Part,
     backend::{self, Algorithm, BackendKey, Protocol},
 };
+use tokio::runtime::Handle;
 
 pub(crate) use self::resolve::addresses;
 pub use self::{
@@ -94,10 +95,16 @@ impl Failure {
 
 impl Backend {
     /// An endpoint that `before` had too is the same: its counts go on, its idle connections stay warm.
-    pub fn new(key: &BackendKey, said: &Part<backend::Backend>, before: Option<&Self>) -> Self {
+    /// Names are resolved in `runtime`; without one nobody is asked for them.
+    pub fn new(
+        key: &BackendKey,
+        said: &Part<backend::Backend>,
+        before: Option<&Self>,
+        runtime: Option<&Handle>,
+    ) -> Self {
         // An endpoint's connections speak its backend's protocol.
         let kept = before.filter(|before| before.said.protocol == said.protocol).map(|before| &before.membership);
-        let membership = Membership::new(&said.endpoints, kept, Source::System);
+        let membership = Membership::new(&said.endpoints, kept, Source::System, runtime);
         let label = before.map_or_else(|| Label::new(key), |before| Arc::clone(&before.label));
         Self { key: key.clone(), label, said: said.clone(), membership }
     }

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, uri::Authority};
 
 use super::Asked;
 use crate::{
     normalize::normalize,
     request::{RequestView, Scheme},
+    table::Table,
 };
 
 /// A request that nobody has sent.
@@ -15,6 +16,8 @@ use crate::{
 pub struct ExplainRequest {
     pub(super) method: Method,
     pub(super) scheme: Scheme,
+    /// The URL's host, which a connection is opened for.
+    connected: Option<String>,
     /// Lower case, without port and final dot.
     pub(super) host: String,
     pub(super) port: Option<u16>,
@@ -33,6 +36,8 @@ pub enum InvalidRequest {
     Url(String),
     #[error("`{0}` is not a header; write 'name: value'")]
     Header(String),
+    #[error("the header `host` is not a host; write 'host: api.example'")]
+    Host,
     #[error("a request with the path {path} is answered with 400 bad_request: {why}")]
     Path { path: String, why: String },
     #[error("`{0}` is not an address")]
@@ -40,8 +45,8 @@ pub enum InvalidRequest {
 }
 
 impl ExplainRequest {
-    /// `headers` are lines `name: value`; `source` is an address with or without a port, 127.0.0.1 by default. A URL
-    /// without a host takes it from the header `host`.
+    /// `headers` are lines `name: value`; `source` is an address with or without a port, 127.0.0.1 by default. The header
+    /// `host` goes before the URL's.
     pub fn parse<'h>(
         method: &str,
         url: &str,
@@ -61,12 +66,14 @@ impl ExplainRequest {
             Some("https") => Scheme::Https,
             Some(_) => return Err(bad()),
         };
-        let authority = match uri.authority() {
-            Some(authority) => Some(authority.clone()),
-            None => map.get(http::header::HOST).and_then(|host| host.to_str().ok()?.parse().ok()),
+        // As clients have it: the URL says whom to connect to, and the header whom to ask for.
+        let host = map.get(http::header::HOST).map(|host| host.to_str().ok()?.parse().ok());
+        let authority: Authority = match (host, uri.authority()) {
+            (Some(host), _) => host.ok_or(InvalidRequest::Host)?,
+            (None, Some(authority)) => authority.clone(),
+            (None, None) => return Err(bad()),
         };
-        let authority = authority.ok_or_else(bad)?;
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| bad())?;
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| InvalidRequest::Host)?;
         map.insert(http::header::HOST, host);
         let path = normalize(uri.path())
             .map_err(|why| InvalidRequest::Path { path: uri.path().to_owned(), why: why.to_string() })?
@@ -74,7 +81,8 @@ impl ExplainRequest {
         Ok(Self {
             method,
             scheme,
-            host: authority.host().trim_end_matches('.').to_ascii_lowercase(),
+            connected: uri.host().map(plain),
+            host: plain(authority.host()),
             port: authority.port_u16(),
             path,
             query: uri.query().unwrap_or_default().to_owned(),
@@ -96,6 +104,15 @@ impl ExplainRequest {
         }
     }
 
+    /// Whether the certificate of a connection for the URL is the host's. Without a host in the URL they are the same.
+    pub(super) fn is_directed(&self, table: &Table) -> bool {
+        let Some(connected) = &self.connected else { return true };
+        // An address is no server name (RFC 6066, 3).
+        let address = connected.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let server_name = (!address).then_some(connected.as_str());
+        self.scheme == Scheme::Http || table.certificates().fit(server_name, &self.host)
+    }
+
     pub(super) fn asked(&self) -> Asked {
         Asked {
             method: self.method.to_string(),
@@ -109,6 +126,11 @@ impl ExplainRequest {
     pub(super) fn authority(&self) -> String {
         self.port.map_or_else(|| self.host.clone(), |port| format!("{}:{port}", self.host))
     }
+}
+
+/// Lower case, without the final dot.
+fn plain(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {

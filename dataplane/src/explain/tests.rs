@@ -6,10 +6,12 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Snapshot,
-    auth::{AuthPolicy, Mode, Network},
+    auth::{AuthPolicy, Authentication, CredentialSource, Mode, Network},
     backend::{self, Address, Algorithm, BackendKey, BackendKind, Connections, Endpoint, Protocol},
+    jwt::{ClaimNames, JwksUri, JwtAlgorithm, JwtMethod, JwtProvider, KeySource},
     rate_limit::{Count, Limit, Phase, RateLimitPolicy, TokenBucket},
     route,
 };
@@ -188,6 +190,65 @@ fn a_request_without_a_rule_is_told_what_keeps_it_from_the_nearest() {
     assert_eq!((said.others[0].place.rule.as_str(), said.others[0].why.as_str()), ("read", "not the method"));
     assert_eq!(said.others[1].why, "not the path");
     assert!(ask(&shop(), "GET", "http://other.example/orders", "10.1.2.3").others.is_empty());
+}
+
+#[tokio::test]
+async fn nobody_is_asked_and_what_only_an_issuer_knows_is_said_to_be_unknown() {
+    let mut snapshot = Snapshot::default();
+    let provider = JwtProvider {
+        name: "idp".into(),
+        issuer: "https://id.example".into(),
+        audiences: vec![],
+        algorithms: vec![JwtAlgorithm::ES256],
+        keys: KeySource::Uri(JwksUri {
+            uri: "https://id.example/keys".into(),
+            refresh_ms: 1,
+            keep_for_ms: 1,
+            authorities: None,
+        }),
+        from: vec![CredentialSource::Header { name: "authorization".into(), prefix: "Bearer ".into() }],
+        clock_skew_ms: 0,
+        claims: ClaimNames { id: "sub".into(), scopes: "scope".into(), groups: "groups".into() },
+    };
+    let jwt = Some(JwtMethod { providers: vec![provider] });
+    let policy = AuthPolicy {
+        mode: Mode::Enforce,
+        exclude: vec![],
+        network: Network::default(),
+        authentication: Some(Authentication { keep_credentials: false, optional: false, jwt, api_key: None }),
+        rules: vec![],
+        forward: vec![],
+    };
+    snapshot.auth.insert(key("tokens"), Part::new(policy));
+    let named = backend::Backend {
+        protocol: Protocol::Http1,
+        algorithm: Algorithm::RoundRobin,
+        connections: Connections::default(),
+        endpoints: vec![Endpoint { address: Address::Dns { name: "orders.example".into(), port: 80 }, weight: 1 }],
+    };
+    snapshot.backends.insert(backend_key(), Part::new(named));
+    let auth = route::Guard::Policy(key("tokens"));
+    let rules = vec![route::Rule { auth, ..rule("all", "/", None, forward()) }];
+    let hosts = vec![HostPattern::Any];
+    let route = route::Route { created: None, hosts, certificates: vec![], rules };
+    snapshot.routes.insert(key("all"), Part::new(route));
+
+    let table = Table::build(Arc::new(snapshot), None).unwrap();
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(tasks, 0, "who fetches or resolves is a task");
+    let part = |text: serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(text.to_string());
+    let token =
+        format!("{}.{}.AAAA", part(json!({"alg": "ES256", "kid": "a"})), part(json!({"iss": "https://id.example"})));
+    let header = format!("authorization: Bearer {token}");
+    let request = ExplainRequest::parse("GET", "http://a.example/", [header.as_str()], None).unwrap();
+    let said = explain(&table, &request, Instant::now(), SystemTime::UNIX_EPOCH);
+    let why = "the keys of issuer `https://id.example` are not known here";
+    assert_eq!((said.policies[0].decision, said.policies[0].detail.as_str()), (Decision::Unknown, why));
+    assert_eq!((said.refusal.as_ref(), said.unknown.as_deref()), (None, Some(why)));
+    assert!(said.to_string().contains(&format!("answer  nobody can tell: {why}")), "{said}");
+    // What needs no key is told.
+    let said = ask(&table, "GET", "http://a.example/", "10.0.0.1");
+    assert_eq!((said.refusal.map(|refusal| refusal.reason), said.unknown), (Some("unauthenticated"), None));
 }
 
 #[test]

@@ -23,7 +23,10 @@ impl fmt::Display for Explanation {
         }
         match &self.refusal {
             Some(refusal) => writeln!(f, "answer  {} {}", refusal.status, refusal.reason)?,
-            None => writeln!(f, "answer  the action's")?,
+            None => match &self.unknown {
+                Some(why) => writeln!(f, "answer  nobody can tell: {why}")?,
+                None => writeln!(f, "answer  the action's")?,
+            },
         }
         for other in &self.others {
             let place = &other.place;
@@ -50,6 +53,7 @@ impl fmt::Display for Policy {
             (Decision::Closed, _) => "is broken and closes the rule",
             (Decision::DoesNotApply, _) => "does not apply",
             (Decision::NotReached, _) => "is not reached",
+            (Decision::Unknown, _) => "cannot be foreseen",
         };
         write!(f, " {decision}")?;
         if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }

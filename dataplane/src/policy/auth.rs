@@ -106,9 +106,29 @@ struct Rule {
 /// Why a request is refused.
 struct Denied {
     reject: Reject,
-    error: bool,
+    why: Why,
     /// Keys that could make the difference are on their way.
     coming: Option<Coming>,
+}
+
+enum Why {
+    Judged,
+    /// An expression has no value.
+    NoValue,
+    /// Nobody can tell whether a token is good; because its issuer is not asked here.
+    NoKeys {
+        unasked: Option<String>,
+    },
+}
+
+/// What a policy would decide.
+#[derive(Debug)]
+pub struct Preview {
+    /// Known even if a rule then refuses it.
+    pub caller: Known,
+    pub refused: Option<Reject>,
+    /// It would depend on the keys of this issuer, who is not asked here.
+    pub unasked: Option<String>,
 }
 
 impl AuthPolicy {
@@ -190,7 +210,7 @@ impl AuthPolicy {
     }
 
     fn settle(&self, caller: Known, judged: Result<(), Denied>) -> Result<Admitted, Reject> {
-        if judged.as_ref().is_err_and(|denied| denied.error) {
+        if judged.as_ref().is_err_and(|denied| !matches!(denied.why, Why::Judged)) {
             self.decisions.error.add(1);
         }
         let keep = self.authentication.as_ref().is_none_or(|authentication| authentication.keep);
@@ -210,12 +230,18 @@ impl AuthPolicy {
         }
     }
 
-    /// For `explain`: what it would decide, counted nowhere; the caller is known even if a rule then refuses it.
-    pub fn preview(&self, request: &RequestView<'_>, route: &RuleName, now: SystemTime) -> (Known, Option<Reject>) {
+    /// For `explain`: counted nowhere.
+    pub fn preview(&self, request: &RequestView<'_>, route: &RuleName, now: SystemTime) -> Preview {
         let mut caller = Known::default();
         let welcome = Welcome { outside: self.is_outside(request) };
         let judged = self.decide(&welcome, request, route, now, &mut caller);
-        (caller, judged.err().map(|denied| denied.reject))
+        match judged {
+            Ok(()) => Preview { caller, refused: None, unasked: None },
+            Err(Denied { why: Why::NoKeys { unasked: Some(issuer) }, .. }) => {
+                Preview { caller, refused: None, unasked: Some(issuer) }
+            }
+            Err(Denied { reject, .. }) => Preview { caller, refused: Some(reject), unasked: None },
+        }
     }
 
     /// `caller` becomes the one whose credential is good, whatever the rules then say.
@@ -243,8 +269,10 @@ impl AuthPolicy {
     fn authorise(&self, scope: &Scope<'_>) -> Result<(), Denied> {
         let mut allowed: Option<bool> = None;
         for rule in &self.rules {
-            let holds =
-                rule.when.eval_bool(scope).map_err(|_: EvalError| Denied { error: true, ..forbidden(&rule.name) })?;
+            let holds = rule
+                .when
+                .eval_bool(scope)
+                .map_err(|_: EvalError| Denied { why: Why::NoValue, ..forbidden(&rule.name) })?;
             match (rule.effect, holds) {
                 (Effect::Deny, true) => return Err(forbidden(&rule.name)),
                 (Effect::Deny, false) => {}
@@ -319,7 +347,11 @@ fn allows(network: &auth::Network, request: &RequestView<'_>) -> bool {
 
 fn forbidden(rule: &str) -> Denied {
     let detail = Detail { rule: Some(rule.to_owned()), ..Detail::default() };
-    Denied { reject: Reject { reason: Reason::Forbidden, detail: Some(Box::new(detail)) }, error: false, coming: None }
+    denied(Reason::Forbidden, detail, Why::Judged)
+}
+
+fn denied(reason: Reason, detail: Detail, why: Why) -> Denied {
+    Denied { reject: Reject { reason, detail: Some(Box::new(detail)) }, why, coming: None }
 }
 
 impl Exclusion {

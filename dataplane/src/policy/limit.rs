@@ -13,6 +13,7 @@ mod keys;
 mod ledger;
 mod permit;
 mod plan;
+mod preview;
 mod quota;
 mod sketch;
 mod usage;
@@ -33,13 +34,14 @@ use crate::{
     metrics::Counter,
     reject::{Reason, Reject},
 };
-use admit::{Attempt, Limits, Refusal, Wanted};
+use admit::{Attempt, Limits, Refusal};
 use ban::Bans;
 use count::{Count, Moment, Owner};
 use keys::Key;
 pub use ledger::Ledger;
 pub use permit::{Permit, Seats};
 use plan::{Planned, Plans};
+pub use preview::{Foreseen, Preview};
 pub use usage::Usage;
 
 /// A RateLimitPolicy and what it has counted. Shared by all workers.
@@ -49,20 +51,6 @@ pub struct RateLimitPolicy {
     limits: Limits,
     plans: Option<Plans>,
     priority: Option<Program>,
-}
-
-/// What a limit says of a request before anything is taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Preview {
-    /// What the limit's key is for the request.
-    pub key: String,
-    pub cost: u64,
-    /// Requests that pass now.
-    pub remaining: u64,
-    /// How long it may wait for its turn.
-    pub patience: Duration,
-    /// It is refused for so long, whatever passes.
-    pub banned: Option<Duration>,
 }
 
 /// What a limit has done, for metrics.
@@ -114,24 +102,6 @@ impl RateLimitPolicy {
         Ok(Self { key: key.clone(), mode: said.mode, limits, plans, priority })
     }
 
-    /// For `explain`: takes nothing. Without a preview the limit is not for this request; the error is a plan that cannot be
-    /// enforced.
-    pub fn preview(
-        &self,
-        phase: Phase,
-        scope: &Scope<'_>,
-        now: Instant,
-    ) -> Result<Vec<(&str, Option<Preview>)>, Reason> {
-        let at = Moment { now, clock: scope.now };
-        let mut told = self.limits.preview(phase, scope, None, at);
-        match self.planned(phase, scope, false) {
-            Planned::Nothing => {}
-            Planned::Limits(limits, of) => told.extend(limits.preview(phase, scope, Some(&of), at)),
-            Planned::Broken => return Err(Reason::PolicyInvalid),
-        }
-        Ok(told)
-    }
-
     /// By the names of limits.
     pub fn standing(&self) -> impl Iterator<Item = Standing<'_>> {
         let all = self.limits.all.iter().chain(self.plans.iter().flat_map(Plans::limits));
@@ -176,24 +146,6 @@ impl RateLimitPolicy {
 enum Denied<'t> {
     Limit(Refusal<'t>),
     BrokenPlan,
-}
-
-impl Limits {
-    fn preview(&self, phase: Phase, scope: &Scope<'_>, of: Option<&str>, at: Moment) -> Vec<(&str, Option<Preview>)> {
-        let wanted = self.wanted(phase, scope, of);
-        let limits = self.all.iter().enumerate().filter(|(_, limit)| limit.said.phase == phase);
-        let preview = limits.map(|(place, limit)| {
-            let preview = wanted.iter().find(|wanted| wanted.place == place).map(|Wanted { key, cost, .. }| Preview {
-                key: limit.key_text(scope, of).into_owned(),
-                cost: *cost,
-                remaining: limit.count.level(*key, at).remaining,
-                patience: limit.patience(),
-                banned: limit.bans.as_ref().and_then(|bans| bans.left(*key, at.now)),
-            });
-            (limit.said.name.as_str(), preview)
-        });
-        preview.collect()
-    }
 }
 
 impl Limit {

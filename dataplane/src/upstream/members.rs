@@ -10,6 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ravelin_snapshot::backend::{self, Address, Algorithm};
+use tokio::runtime::Handle;
 
 use super::{
     Pools,
@@ -59,8 +60,14 @@ impl Deref for Present<'_> {
 
 impl Membership {
     /// Endpoints and names that `before` has are the same.
-    pub(super) fn new(said: &[backend::Endpoint], before: Option<&Self>, source: Source) -> Self {
-        let names: Vec<Arc<Name>> = said.iter().filter_map(|endpoint| named(endpoint, before, source)).collect();
+    pub(super) fn new(
+        said: &[backend::Endpoint],
+        before: Option<&Self>,
+        source: Source,
+        runtime: Option<&Handle>,
+    ) -> Self {
+        let named = |endpoint| named(endpoint, before, source, runtime);
+        let names: Vec<Arc<Name>> = said.iter().filter_map(named).collect();
         let known = before.map(Self::present);
         let members = Members::new(said, &names, known.as_deref());
         if names.is_empty() {
@@ -90,13 +97,18 @@ impl Membership {
 }
 
 /// The name of an endpoint, if it has one.
-fn named(endpoint: &backend::Endpoint, before: Option<&Membership>, source: Source) -> Option<Arc<Name>> {
+fn named(
+    endpoint: &backend::Endpoint,
+    before: Option<&Membership>,
+    source: Source,
+    runtime: Option<&Handle>,
+) -> Option<Arc<Name>> {
     let Address::Dns { name, port } = &endpoint.address else { return None };
     let known = match before {
         Some(Membership::Named(before)) => before.names.iter().find(|known| known.is(name, *port)),
         Some(Membership::Fixed(_)) | None => None,
     };
-    Some(known.cloned().unwrap_or_else(|| Name::resolve(name, *port, source)))
+    Some(known.cloned().unwrap_or_else(|| Name::resolve(name, *port, source, runtime)))
 }
 
 impl Named {

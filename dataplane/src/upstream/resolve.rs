@@ -40,8 +40,8 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// Resolves in the current tokio runtime, which is not a worker's; without one it never has an address.
-    pub(super) fn resolve(name: &str, port: u16, source: Source) -> Arc<Self> {
+    /// Resolves in `runtime`, which is not a worker's; without one nobody is asked, and it never has an address.
+    pub(super) fn resolve(name: &str, port: u16, source: Source, runtime: Option<&Handle>) -> Arc<Self> {
         let name = Arc::new(Self {
             name: name.to_owned(),
             port,
@@ -49,9 +49,8 @@ impl Name {
             answers: AtomicU64::new(0),
             asked: watch::Sender::new(false),
         });
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(run(Arc::downgrade(&name), source))),
-            Err(error) => tracing::error!(name = name.name, %error, "a backend's name is not resolved"),
+        if let Some(runtime) = runtime {
+            drop(runtime.spawn(run(Arc::downgrade(&name), source)));
         }
         name
     }

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod drain;
+mod explain;
 mod gateway;
 mod head;
 mod http2;

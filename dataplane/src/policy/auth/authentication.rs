@@ -7,13 +7,14 @@ use http::HeaderMap;
 use ravelin_snapshot::auth;
 
 use super::{
-    Denied,
+    Denied, Why,
     api_key::Keys,
     credential::{Methods, Places, Presented, Several},
+    denied,
     jwt::{self, Issuers, Jwt},
 };
 use crate::{
-    reject::{Detail, Reason, Reject},
+    reject::{Detail, Reason},
     request::{Known, RequestView},
 };
 
@@ -98,14 +99,15 @@ impl Authentication {
 
     /// A 401 has a challenge for each method (RFC 9110, 15.5.2).
     fn denied(&self, unknown: &Unknown) -> Denied {
-        if let Unknown::Jwt(jwt::Failed { why: jwt::Refused::NoKeys, .. }) = unknown {
+        if let Unknown::Jwt(jwt::Failed { why: why @ (jwt::Refused::NoKeys | jwt::Refused::Unasked(_)), .. }) = unknown
+        {
             // Not the caller's fault: nobody can tell whether the token is good.
             let detail = Detail { retry_after: Some(1), ..Detail::default() };
-            return Denied {
-                reject: Reject { reason: Reason::PolicyInvalid, detail: Some(Box::new(detail)) },
-                error: true,
-                coming: None,
+            let unasked = match (why, &self.jwt) {
+                (jwt::Refused::Unasked(provider), Some(jwt)) => Some(jwt.issuer(*provider).to_owned()),
+                _ => None,
             };
+            return denied(Reason::PolicyInvalid, detail, Why::NoKeys { unasked });
         }
         let mut headers = Vec::new();
         if self.jwt.is_some() {
@@ -116,11 +118,7 @@ impl Authentication {
             headers.push(("www-authenticate", "ApiKey".to_owned()));
         }
         let detail = Detail { headers, ..Detail::default() };
-        Denied {
-            reject: Reject { reason: Reason::Unauthenticated, detail: Some(Box::new(detail)) },
-            error: false,
-            coming: None,
-        }
+        denied(Reason::Unauthenticated, detail, Why::Judged)
     }
 
     pub(super) fn strip(&self, headers: &mut HeaderMap) {

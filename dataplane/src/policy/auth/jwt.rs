@@ -56,6 +56,8 @@ struct Provider {
 enum Source {
     Fixed(Arc<Keys>),
     Remote(Arc<Remote>),
+    /// The keys of who is not asked here.
+    Unasked,
 }
 
 /// Why a token is refused, in words for whoever sent it: they hold nothing of it, and neither quotes nor backslashes.
@@ -88,6 +90,16 @@ pub(super) enum Refused {
     /// Nobody can tell: the keys of the issuer have not come yet, or are too old.
     #[error("the keys of the issuer are not there")]
     NoKeys,
+    /// Nobody asks for the keys of the issuer of this provider: a gateway may know them.
+    #[error("the keys of the issuer are not known here")]
+    Unasked(usize),
+}
+
+impl Refused {
+    /// Whether the token may be good for all that.
+    fn is_doubt(self) -> bool {
+        matches!(self, Self::NoKeys | Self::Unasked(_))
+    }
 }
 
 /// A token that is refused for now.
@@ -119,6 +131,11 @@ impl Jwt {
         Ok(Arc::new(Self { said: said.clone(), id: NEXT.fetch_add(1, Relaxed), providers }))
     }
 
+    /// Of a provider.
+    pub(super) fn issuer(&self, provider: usize) -> &str {
+        self.providers.get(provider).map_or("", |provider| &provider.issuer)
+    }
+
     /// Whose token it is. `at`: the providers that look at the place where it is, a bit for each.
     pub(super) fn judge(&self, token: &[u8], at: u16, now: SystemTime) -> Result<Arc<Caller>, Failed> {
         if token.len() > MAX_TOKEN {
@@ -141,7 +158,7 @@ impl Jwt {
             if at & (1 << index) == 0 || read.claim("iss").and_then(|iss| iss.as_str()) != Some(&provider.issuer) {
                 continue;
             }
-            match provider.judge(&read, now) {
+            match provider.judge(&read, index, now) {
                 Ok(judged) => {
                     let caller = Arc::new(judged.caller);
                     let (keys, until) = (judged.keys, judged.until);
@@ -151,7 +168,7 @@ impl Jwt {
                 Err(why) => {
                     coming = coming.or_else(|| provider.keys.coming(why));
                     // Of several providers of one issuer, one that cannot tell might have accepted it.
-                    refused = if refused == Refused::NoKeys { refused } else { why };
+                    refused = if refused.is_doubt() { refused } else { why };
                 }
             }
         }
@@ -175,7 +192,8 @@ impl Provider {
         let keys = match keys {
             KeySource::Fixed { secret: _, keys } => Source::Fixed(Arc::new(Keys::new(keys))),
             KeySource::Uri(uri) => {
-                Source::Remote(issuers.get(uri).map_err(|error| format!("provider {name}: the keys' URL: {error}"))?)
+                let remote = issuers.get(uri).map_err(|error| format!("provider {name}: the keys' URL: {error}"))?;
+                remote.map_or(Source::Unasked, Source::Remote)
             }
         };
         Ok(Self {
@@ -189,11 +207,15 @@ impl Provider {
     }
 
     /// Of a token of this issuer. Its claims are believed after its signature alone.
-    fn judge(&self, token: &Token<'_>, now: f64) -> Result<Judged, Refused> {
+    fn judge(&self, token: &Token<'_>, index: usize, now: f64) -> Result<Judged, Refused> {
         if !self.algorithms.contains(&token.signed.algorithm) {
             return Err(Refused::Algorithm);
         }
-        let keys = self.keys.now().ok_or(Refused::NoKeys)?;
+        let keys = match &self.keys {
+            Source::Fixed(keys) => Arc::clone(keys),
+            Source::Remote(remote) => remote.keys().ok_or(Refused::NoKeys)?,
+            Source::Unasked => return Err(Refused::Unasked(index)),
+        };
         keys.verify(&token.signed).inspect_err(|_| self.keys.ask())?;
         let until = claims::lifetime(token, self.skew, now)?;
         claims::audience(token, &self.audiences)?;
@@ -203,18 +225,12 @@ impl Provider {
 }
 
 impl Source {
-    fn now(&self) -> Option<Arc<Keys>> {
-        match self {
-            Self::Fixed(keys) => Some(Arc::clone(keys)),
-            Self::Remote(remote) => remote.keys(),
-        }
-    }
-
     /// Of the set that counts now.
     fn id(&self) -> Option<u64> {
         match self {
             Self::Fixed(keys) => Some(keys.id),
             Self::Remote(remote) => remote.id(),
+            Self::Unasked => None,
         }
     }
 

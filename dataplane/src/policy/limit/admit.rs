@@ -103,23 +103,25 @@ impl Limits {
 
     /// Whether a limit has banned the request's key, of those that can tell in this phase: before authentication all whose
     /// keys do not depend on the caller, whatever their phase, for a ban is to be cheap.
-    pub(super) fn ban(&self, phase: Phase, scope: &Scope<'_>, of: Option<&str>, at: Moment) -> Result<(), Refusal<'_>> {
+    pub(super) fn banned(
+        &self,
+        phase: Phase,
+        scope: &Scope<'_>,
+        of: Option<&str>,
+        at: Moment,
+    ) -> Option<(&Limit, Key, Duration)> {
         if !self.bans {
-            return Ok(());
+            return None;
         }
-        for limit in &self.all {
-            let Some(bans) = &limit.bans else { continue };
+        self.all.iter().find_map(|limit| {
+            let bans = limit.bans.as_ref()?;
             let early = limit.said.phase == Phase::PreAuthentication || (of.is_none() && !limit.key_of_caller);
             if early != (phase == Phase::PreAuthentication) {
-                continue;
+                return None;
             }
             let (key, _) = limit.key(scope, of);
-            if let Some(left) = bans.left(key, at.now) {
-                limit.refused.add(1);
-                return Err((limit, Refused { level: limit.count.level(key, at), retry_in: Some(left) }));
-            }
-        }
-        Ok(())
+            Some((limit, key, bans.left(key, at.now)?))
+        })
     }
 }
 
@@ -137,7 +139,10 @@ impl<'t> Attempt<'t> {
         of: Option<&str>,
         priority: Option<&Program>,
     ) -> Result<(), Refusal<'t>> {
-        limits.ban(phase, scope, of, self.at)?;
+        if let Some((limit, key, left)) = limits.banned(phase, scope, of, self.at) {
+            limit.refused.add(1);
+            return Err((limit, Refused { level: limit.count.level(key, self.at), retry_in: Some(left) }));
+        }
         let weight = |limit: &Limit| {
             let priority = priority.filter(|_| limit.count.weighs() && !limit.patience().is_zero());
             // A negative weight is 0, an error is 1.

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use ravelin_snapshot::rate_limit::{self, Count};
 
 use super::{
+    Limit,
     admit::{Attempt, Refusal},
     count::Level,
     gate::Seat,
@@ -121,15 +122,19 @@ pub(super) fn refuse((limit, refused): Refusal<'_>) -> Reject {
         headers: fields(&limit.said, refused.level).into(),
         ..Detail::default()
     };
-    let reason = match limit.said.count {
+    Reject { reason: reason(limit), detail: Some(Box::new(detail)) }
+}
+
+/// Why it refuses.
+pub(super) fn reason(limit: &Limit) -> Reason {
+    match limit.said.count {
         Count::Quota(_) => Reason::QuotaExceeded,
         Count::TokenBucket(_)
         | Count::SlidingWindow(_)
         | Count::Concurrency(_)
         | Count::Approximate { .. }
         | Count::Adaptive(_) => Reason::RateLimited,
-    };
-    Reject { reason, detail: Some(Box::new(detail)) }
+    }
 }
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers), as structured fields.

@@ -66,7 +66,7 @@ impl Gateway {
     }
 
     pub(super) fn with_limits(workers: usize, said: backend::Backend, limits: Limits) -> Self {
-        let backend = Arc::new(ArcSwap::from_pointee(Backend::new(&key(), &Part::new(said), None)));
+        let backend = Arc::new(ArcSwap::from_pointee(Backend::new(&key(), &Part::new(said), None, None)));
         let (alive, ended) = watch::channel(());
         let addresses = (0..workers).map(|_| {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -81,7 +81,7 @@ impl Gateway {
 
     /// What the next table would do.
     pub(super) fn swap(&self, said: backend::Backend) {
-        let next = Backend::new(&key(), &Part::new(said), Some(&self.backend.load()));
+        let next = Backend::new(&key(), &Part::new(said), Some(&self.backend.load()), None);
         self.backend.store(Arc::new(next));
     }
 }

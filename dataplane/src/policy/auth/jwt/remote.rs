@@ -47,9 +47,17 @@ const PACE: Pace = Pace {
 /// How long a request waits for keys that are on their way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The key sets that are being fetched, from table to table.
+/// The key sets that are being fetched, from table to table. By default nobody is asked and no keys are known.
+#[derive(Default)]
 pub struct Issuers {
     known: Mutex<HashMap<JwksUri, Weak<Remote>>>,
+    asks: Option<Asks>,
+}
+
+/// How issuers are asked.
+struct Asks {
+    /// Not a worker's.
+    runtime: Handle,
     pace: Pace,
 }
 
@@ -73,35 +81,35 @@ enum Failed {
     KeySet(#[from] KeySetError),
 }
 
-impl Default for Issuers {
-    fn default() -> Self {
-        Self { known: Mutex::default(), pace: PACE }
-    }
-}
-
 impl Issuers {
+    /// They are asked from `runtime`.
+    pub fn asked_from(runtime: Handle) -> Self {
+        Self { known: Mutex::default(), asks: Some(Asks { runtime, pace: PACE }) }
+    }
+
     #[cfg(test)]
     pub(super) fn at_pace(unknown: Duration, retry: Duration, time: Duration) -> Self {
         let bounds = Bounds { time, ..PACE.bounds };
-        Self { known: Mutex::default(), pace: Pace { unknown, retry, latest: retry, bounds } }
+        let pace = Pace { unknown, retry, latest: retry, bounds };
+        Self { known: Mutex::default(), asks: Some(Asks { runtime: Handle::current(), pace }) }
     }
 
-    /// The one that is being fetched already, or one that begins now.
-    pub(super) fn get(&self, said: &JwksUri) -> Result<Arc<Remote>, InvalidUrl> {
+    /// The one that is being fetched already, or one that begins now; `None`: nobody is asked.
+    pub(super) fn get(&self, said: &JwksUri) -> Result<Option<Arc<Remote>>, InvalidUrl> {
+        let Some(asks) = &self.asks else { return HttpUrl::parse(&said.uri).map(|_| None) };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(remote) = known.get(said).and_then(Weak::upgrade) {
-            return Ok(remote);
+            return Ok(Some(remote));
         }
         known.retain(|_, remote| remote.strong_count() > 0);
-        let remote = Remote::fetch(said, self.pace)?;
+        let remote = Remote::fetch(said, asks)?;
         known.insert(said.clone(), Arc::downgrade(&remote));
-        Ok(remote)
+        Ok(Some(remote))
     }
 }
 
 impl Remote {
-    /// Fetches in the current tokio runtime, which is not a worker's; without one there are never keys.
-    fn fetch(said: &JwksUri, pace: Pace) -> Result<Arc<Self>, InvalidUrl> {
+    fn fetch(said: &JwksUri, Asks { runtime, pace }: &Asks) -> Result<Arc<Self>, InvalidUrl> {
         let url = HttpUrl::parse(&said.uri)?;
         let (ask, asks) = watch::channel(());
         let remote = Arc::new(Self {
@@ -111,14 +119,8 @@ impl Remote {
             soonest: Mutex::new(None),
             ended: watch::Sender::new(0),
         });
-        match Handle::try_current() {
-            Ok(runtime) => {
-                let fetching = Fetching { remote: Arc::downgrade(&remote), said: said.clone(), url, pace, trust: None };
-                drop(runtime.spawn(fetching.run(asks)));
-            }
-            // `ravelin explain`: nobody is asked.
-            Err(_) => remote.wait_until(Instant::now() + Duration::from_secs(1 << 30)),
-        }
+        let fetching = Fetching { remote: Arc::downgrade(&remote), said: said.clone(), url, pace: *pace, trust: None };
+        drop(runtime.spawn(fetching.run(asks)));
         Ok(remote)
     }
 

@@ -48,7 +48,7 @@ impl Jwt {
     fn remote(&self) -> &Remote {
         match &self.providers[0].keys {
             Source::Remote(remote) => remote,
-            Source::Fixed(_) => panic!("its keys are not fetched"),
+            Source::Fixed(_) | Source::Unasked => panic!("its keys are not fetched"),
         }
     }
 
@@ -199,7 +199,8 @@ async fn an_issuer_that_was_never_reached_concerns_its_own_tokens_alone() {
     let away =
         JwtProvider { issuer: "https://away.example".into(), keys: KeySource::Uri(said(server.uri())), ..provider() };
     let same = JwtProvider { keys: KeySource::Uri(said(server.uri())), ..provider() };
-    let jwt = jwt(vec![away, provider(), same]);
+    let providers = vec![away, provider(), same];
+    let jwt = Jwt::compile(&JwtMethod { providers }, None, &eager()).unwrap();
     let from_away = with(claims(), "iss", json!("https://away.example"));
     assert_eq!(judge(&jwt, &token(&from_away)), Err(Refused::NoKeys));
     assert!(judge(&jwt, &token(&claims())).is_ok());
@@ -222,7 +223,7 @@ async fn policies_that_name_the_same_keys_share_one_fetch_and_it_ends_with_the_l
     assert_eq!(server.asked(), 2);
     let remote = match &first.providers[0].keys {
         Source::Remote(remote) => Arc::downgrade(remote),
-        Source::Fixed(_) => panic!(),
+        Source::Fixed(_) | Source::Unasked => panic!(),
     };
     let ended = first.remote().ended.subscribe();
     drop(first);

@@ -1,17 +1,20 @@
 //! TLS: who gets which certificate, and who none.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::Method;
 use ravelin_dataplane::Settings;
-use ravelin_echo::client::{Client, Protocol, body, request};
+use ravelin_echo::client::{self, Client, Protocol, body, request};
 use ravelin_snapshot::{HostPattern, ObjectKey, Part, Snapshot, route::Route};
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::gateway::{Gateway, add_route, add_secure_route, all_to, echo, route, say};
+use crate::gateway::{Gateway, add_backend, add_route, add_secure_route, all_to, echo, forward, route, say};
 
 pub(crate) fn trusting(certificates: &[&[u8]], alpn: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
@@ -157,4 +160,37 @@ async fn a_ticket_of_one_worker_is_good_at_every_other() {
     }
     assert_eq!(kinds.remove(0), HandshakeKind::Full);
     assert!(kinds.iter().all(|kind| *kind == HandshakeKind::Resumed), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn a_tunnel_counts_with_the_listener_that_it_came_by() {
+    let echo = echo();
+    let mut snapshot = Snapshot::default();
+    let backend = add_backend(&mut snapshot, "echo", echo.address());
+    let a = add_secure_route(&mut snapshot, "a", "a.example", forward(backend));
+    let gateway = Gateway::start(snapshot).await;
+    let mut tunnel = connect(&gateway, &trusting(&[&a], &[]), "a.example").await.unwrap();
+    tunnel
+        .write_all(b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: upgrade\r\nupgrade: raw\r\n\r\nping")
+        .await
+        .unwrap();
+    let mut got = Vec::new();
+    while !got.ends_with(b"\r\n\r\nping") {
+        assert_ne!(tunnel.read_buf(&mut got).await.unwrap(), 0, "{}", String::from_utf8_lossy(&got));
+    }
+    let admin = gateway.running.addresses.admin.unwrap();
+    let once_the_connection_is_a_tunnel = async {
+        loop {
+            let metrics = client::get(admin, "127.0.0.1", "/metrics").await.unwrap().text();
+            let open = |listener: &str| {
+                let row = format!("ravelin_active_connections{{listener=\"{listener}\"}} ");
+                metrics.lines().find_map(|line| line.strip_prefix(&row)).unwrap().to_owned()
+            };
+            assert_eq!(open("http"), "0");
+            if open("https") == "1" {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), once_the_connection_is_a_tunnel).await.unwrap();
 }

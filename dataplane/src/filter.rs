@@ -68,6 +68,12 @@ impl HeaderEdits {
         })
     }
 
+    /// The headers that it changes.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        let changed = self.set.iter().chain(&self.add).map(|(name, _)| name);
+        changed.chain(&self.remove)
+    }
+
     pub fn apply(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.set {
             headers.insert(name, value.clone());

@@ -55,7 +55,8 @@ fn prepare(
     caller: &CallerHeaders<'_>,
     request: &mut Request<Upload>,
 ) -> Result<(), Reject> {
-    headers::onward(request, exchange.target, exchange.connection, caller);
+    let edits = [Some(&found.rule.request_headers), share.map(|share| &share.request_headers)];
+    headers::onward(request, exchange.target, exchange.connection, caller, edits);
     found.rule.request_headers.apply(request.headers_mut());
     if let Some(share) = share {
         share.request_headers.apply(request.headers_mut());

@@ -6,12 +6,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, he
 
 use crate::{
     body::AnswerBody,
-    policy::auth::{Admitted, AuthPolicy, Forwarded},
+    filter::HeaderEdits,
+    policy::auth::{Admitted, AuthPolicy, Forwarded, looks_like},
     request::{RequestView, Target},
     table::{
         Table,
         rule::{Guard, Rule},
     },
+    wire,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -68,17 +70,23 @@ impl<'t> CallerHeaders<'t> {
             policy.forward(forwarded, headers);
         }
     }
+
+    /// Whether the policy alone says what stands under this name.
+    fn owns(&self, name: &HeaderName) -> bool {
+        self.policy.as_ref().is_some_and(|(_, forwarded)| forwarded.owns(name))
+    }
 }
 
 /// Headers that each request gets from us.
 const ADDED: usize = 6;
 
-/// Takes off what was for us, and puts on what is for the backend. What the rule changes comes after.
+/// Takes off what was for us, and puts on what is for the backend. What the rule changes, its `edits`, comes after.
 pub(super) fn onward<B>(
     request: &mut Request<B>,
     target: &Target,
     connection: &crate::request::Connection,
     caller: &CallerHeaders<'_>,
+    edits: [Option<&HeaderEdits>; 2],
 ) {
     let headers = request.headers_mut();
     let rare = Rare::among(headers);
@@ -92,11 +100,20 @@ pub(super) fn onward<B>(
     if rare.disguised {
         drop_disguised(headers);
     }
+    if rare.cookie {
+        join_cookies(headers);
+    }
     headers.reserve(ADDED); // at once, not by doubling
     connection.tell(headers, target.authority());
     headers.insert(crate::request::X_REQUEST_ID, target.id_value().clone());
     headers.insert(header::HOST, target.authority().clone());
     caller.apply(headers);
+    if rare.trailer {
+        restrict_trailers(headers, |name| {
+            caller.owns(name)
+                || edits.iter().flatten().any(|edits| edits.names().any(|edited| looks_like(name, edited)))
+        });
+    }
 }
 
 /// What few heads have, found in one pass: a look-up of each would cost more than all the rest.
@@ -105,6 +122,8 @@ struct Rare {
     /// Something that is for one connection only.
     hop: bool,
     expect: bool,
+    cookie: bool,
+    trailer: bool,
     /// What could be one of ours in disguise.
     disguised: bool,
 }
@@ -116,8 +135,16 @@ impl Rare {
             let name = name.as_str().as_bytes();
             match name.len() {
                 2 => rare.hop |= name == b"te",
-                6 => rare.expect |= name == b"expect",
-                7 => rare.hop |= name == b"upgrade",
+                6 => match name {
+                    b"expect" => rare.expect = true,
+                    b"cookie" => rare.cookie = true,
+                    _ => {}
+                },
+                7 => match name {
+                    b"upgrade" => rare.hop = true,
+                    b"trailer" => rare.trailer = true,
+                    _ => {}
+                },
                 10 => rare.hop |= name == b"connection" || name == b"keep-alive",
                 14 => rare.hop |= name == b"http2-settings",
                 16 => rare.hop |= name == b"proxy-connection",
@@ -185,10 +212,40 @@ fn has_token(value: &HeaderValue, token: &str) -> bool {
     list.split(',').any(|one| one.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(token))
 }
 
+/// HTTP/2 cuts a cookie header into several, which are one to everybody else (RFC 9113, 8.2.3): no backend need know of it.
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // Invariant: values and `; ` make a value.
+    if lines.len() > 1
+        && let Ok(mut whole) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        whole.set_sensitive(headers.get_all(header::COOKIE).iter().any(HeaderValue::is_sensitive));
+        headers.insert(header::COOKIE, whole);
+    }
+}
+
+/// Leaves in `Trailer` what may come behind the body; no other trailers are sent. Some backends put them among the headers:
+/// there they must not say what the head says already, or what others alone decide (`owned`).
+fn restrict_trailers(headers: &mut HeaderMap, owned: impl Fn(&HeaderName) -> bool) {
+    let mut names = wire::announced(headers);
+    names.retain(|name| !owned(name) && !headers.keys().any(|said| looks_like(name, said)));
+    headers.remove(header::TRAILER);
+    for name in names {
+        headers.append(header::TRAILER, name.into());
+    }
+}
+
 /// Backends that read `_` as `-` (CGI and its heirs) must not take a client's word for ours.
 fn drop_disguised(headers: &mut HeaderMap) {
-    const OURS: [&str; 6] =
-        ["x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "content-length"];
+    const OURS: [&str; 7] = [
+        "x-request-id",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-real-ip",
+        "content-length",
+        "transfer-encoding",
+    ];
     let disguised = |name: &&HeaderName| {
         let name = name.as_str();
         name.contains('_') && OURS.iter().any(|ours| name.len() == ours.len() && name.replace('_', "-") == **ours)

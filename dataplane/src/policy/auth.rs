@@ -86,6 +86,13 @@ pub struct Forwarded<'p> {
     headers: Vec<(&'p HeaderName, Option<HeaderValue>)>,
 }
 
+impl Forwarded<'_> {
+    /// Whether this is one of them, under any spelling that a backend may take for the same.
+    pub(crate) fn owns(&self, name: &HeaderName) -> bool {
+        self.headers.iter().any(|(ours, _)| looks_like(name, ours))
+    }
+}
+
 struct Exclusion {
     path: Path,
     method: Option<Method>,
@@ -310,8 +317,7 @@ impl AuthPolicy {
         if forwarded.headers.is_empty() {
             return;
         }
-        let spoofed = |name: &HeaderName| forwarded.headers.iter().any(|(ours, _)| looks_like(name, ours));
-        let names: Vec<HeaderName> = upstream.keys().filter(|name| spoofed(name)).cloned().collect();
+        let names: Vec<HeaderName> = upstream.keys().filter(|name| forwarded.owns(name)).cloned().collect();
         for name in names {
             upstream.remove(name);
         }
@@ -332,7 +338,7 @@ impl AuthPolicy {
 }
 
 /// CGI and its heirs read `_` and `-` in a header's name as the same.
-fn looks_like(name: &HeaderName, ours: &HeaderName) -> bool {
+pub(crate) fn looks_like(name: &HeaderName, ours: &HeaderName) -> bool {
     let same = |a: u8, b: u8| a == b || (matches!(a, b'_' | b'-') && matches!(b, b'_' | b'-'));
     let (name, ours) = (name.as_str().as_bytes(), ours.as_str().as_bytes());
     name.len() == ours.len() && name.iter().zip(ours).all(|(a, b)| same(*a, *b))

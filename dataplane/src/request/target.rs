@@ -46,7 +46,7 @@ impl Target {
         if request.headers().len() > bounds.max_headers {
             return Err(Reason::HeadersTooLarge.into());
         }
-        if connection.cut.get() || !is_framed(request) {
+        if connection.cut.get() || !is_framed(request) || is_padded(request) {
             return Err(bad());
         }
         let uri = request.uri();
@@ -133,6 +133,14 @@ fn is_framed<B>(request: &Request<B>) -> bool {
         (Some(only), None) => only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
     }
+}
+
+/// HTTP/2 carries white space around a value, where it is malformed (RFC 9113, 8.2.1). A backend of HTTP/1.1 would not see
+/// it, and read another value than routes and policies did.
+fn is_padded<B>(request: &Request<B>) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &HeaderValue| blank(value.as_bytes().first()) || blank(value.as_bytes().last());
+    request.version() == Version::HTTP_2 && request.headers().values().any(padded)
 }
 
 fn authority<B>(request: &Request<B>, connection: &Connection) -> Result<Authority, Reject> {

@@ -33,6 +33,7 @@ use super::{
     timer::Timer,
     upload::Upload,
 };
+use crate::wire;
 pub(super) use streams::{Answer, Pump};
 
 /// How much of one answer may be on its way unread, bytes.
@@ -167,6 +168,7 @@ impl Connection {
         let used = self.sent.replace(self.sent.get() + 1) > 0;
         let body = request.body().share();
         let harmless = body.is_empty() && request.method().is_idempotent();
+        let announced = wire::announced(request.headers());
         let Some(sent) = translate(&request) else {
             return Err(Broken { why: Why::Garbage, again: None, resend: false });
         };
@@ -175,7 +177,7 @@ impl Connection {
             self.closing.set(true);
             return Err(unsent(request));
         };
-        let mut pump = Pump::new(stream, body.share());
+        let mut pump = Pump::new(stream, body.share(), announced);
         let outcome = head(response, &mut pump, timer).await;
         let error = match outcome {
             Ok(Ok(answer)) => {

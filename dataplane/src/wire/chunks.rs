@@ -46,6 +46,8 @@ enum State {
     /// Trailers are whole and not yet given.
     Trailers,
     Over,
+    /// What came is no chunk, and nothing behind it counts.
+    Broken,
 }
 
 impl Chunks {
@@ -68,15 +70,18 @@ impl Chunks {
                     self.state = State::DataCr;
                 }
                 let data = buffer.split_to(count).freeze();
-                self.frame(buffer)?; // so that the end is known with the last piece
+                // So that the end is known with the last piece. What is wrong behind it, the next call says.
+                drop(self.frame(buffer));
                 Ok(Piece::Data(data))
             }
             State::Trailers => {
-                let trailers = fields(&self.trailers, self.fields)?; // else it is never over
+                self.state = State::Broken; // unless they are some
+                let trailers = fields(&self.trailers, self.fields)?;
                 self.state = State::Over;
                 Ok(Piece::Trailers(trailers))
             }
             State::Over => Ok(Piece::End),
+            State::Broken => Err(WireError::Chunks),
             _ => Ok(Piece::Wanting),
         }
     }
@@ -84,10 +89,11 @@ impl Chunks {
     /// Takes what is between the data.
     fn frame(&mut self, buffer: &mut BytesMut) -> Result<(), WireError> {
         let mut taken = 0;
-        while !matches!(self.state, State::Data | State::Trailers | State::Over)
+        while !matches!(self.state, State::Data | State::Trailers | State::Over | State::Broken)
             && let Some(byte) = buffer.get(taken)
         {
-            self.step(*byte)?;
+            // For ever: half a line may have been taken, and read anew it could be another.
+            self.step(*byte).inspect_err(|_| self.state = State::Broken)?;
             taken += 1;
         }
         buffer.advance(taken);

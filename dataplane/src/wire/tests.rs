@@ -190,3 +190,14 @@ fn a_head_that_comes_in_pieces_is_noticed_when_its_end_comes() {
         }
     }
 }
+
+#[test]
+fn chunks_that_broke_stay_broken_whatever_their_rest_looks_like_and_give_what_came_before() {
+    let mut chunks = super::Decoder::chunked(BOUNDS);
+    // Read anew from where the line broke, this would be a chunk of five.
+    let mut buffer = bytes::BytesMut::from("2\r\nhi\r\n5;a\nb\r\nhello\r\n0\r\n\r\n");
+    assert!(matches!(chunks.decode(&mut buffer), Ok(super::Piece::Data(data)) if data == "hi"));
+    for _ in 0..4 {
+        assert!(chunks.decode(&mut buffer).is_err() && !chunks.is_over());
+    }
+}

@@ -248,7 +248,7 @@ pub(crate) struct Told<'a> {
 pub(crate) fn head_of_answer<B>(text: &mut Vec<u8>, answer: &Response<B>, told: &mut Told<'_>) -> Ending {
     status_line(text, answer);
     let silent = matches!(answer.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let (mut length, mut dated, mut connected) = (None, false, false);
+    let (mut length, mut dated, mut closes) = (None, false, false);
     for (name, value) in answer.headers() {
         match *name {
             header::CONTENT_LENGTH => length = length.or_else(|| digits(value)),
@@ -256,8 +256,7 @@ pub(crate) fn head_of_answer<B>(text: &mut Vec<u8>, answer: &Response<B>, told: 
             _ => {
                 dated |= *name == header::DATE;
                 if *name == header::CONNECTION {
-                    connected = true;
-                    told.last |= says(value, "close");
+                    closes |= says(value, "close");
                 }
                 field(text, name, value.as_bytes());
             }
@@ -290,7 +289,8 @@ pub(crate) fn head_of_answer<B>(text: &mut Vec<u8>, answer: &Response<B>, told: 
             }
         },
     };
-    if told.last && !connected {
+    told.last |= closes;
+    if told.last && !closes {
         text.extend_from_slice(b"connection: close\r\n");
     }
     if !dated {
@@ -321,19 +321,26 @@ fn status_line<B>(text: &mut Vec<u8>, answer: &Response<B>) {
 /// The trailers that a message announces (RFC 9110, 6.5.1): no others are sent on.
 pub(crate) fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
     // What a reader could take for a header is never a trailer.
-    const NEVER: [HeaderName; 12] = [
+    const NEVER: [HeaderName; 19] = [
         header::AUTHORIZATION,
         header::CACHE_CONTROL,
+        header::CONNECTION,
         header::CONTENT_ENCODING,
         header::CONTENT_LENGTH,
         header::CONTENT_RANGE,
         header::CONTENT_TYPE,
+        header::COOKIE,
+        header::EXPECT,
+        header::FORWARDED,
         header::HOST,
         header::MAX_FORWARDS,
+        header::PROXY_AUTHORIZATION,
+        header::RANGE,
         header::SET_COOKIE,
         header::TRAILER,
         header::TRANSFER_ENCODING,
         header::TE,
+        header::UPGRADE,
     ];
     let lists = headers.get_all(header::TRAILER).iter().filter_map(|value| value.to_str().ok());
     let names = lists.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());

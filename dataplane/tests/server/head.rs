@@ -98,3 +98,14 @@ async fn over_http2_a_host_beside_the_authority_must_be_the_same() {
     assert_eq!(client.get_with("/", &[("host", "b.example")]).await.unwrap().status, 400);
     assert_eq!(client.get_with("/", &[("host", "A.example")]).await.unwrap().status, 200);
 }
+
+#[tokio::test]
+async fn over_http2_white_space_around_a_value_is_refused_for_backends_would_not_see_it() {
+    let echo = echo();
+    let gateway = Gateway::start(all_to(&echo)).await;
+    let mut client = Client::connect(gateway.http(), Protocol::Http2).await.unwrap().with_host("a.example");
+    for (value, status) in [(" admin", 400), ("admin ", 400), ("\tadmin", 400), (" ", 400), ("ad min", 200), ("", 200)]
+    {
+        assert_eq!(client.get_with("/", &[("x-role", value)]).await.unwrap().status, status, "{value:?}");
+    }
+}

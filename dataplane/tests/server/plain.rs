@@ -87,3 +87,16 @@ async fn a_large_body_passes_both_ways_at_the_pace_of_its_reader() {
         assert_eq!(echo.seen().pop().unwrap().body_bytes, 3 << 20, "{framing}");
     }
 }
+
+#[tokio::test]
+async fn who_sends_all_of_a_large_body_before_he_reads_finds_the_refusal_of_its_first_byte() {
+    let gateway = Gateway::start(Snapshot::default()).await;
+    for unusual in ["", "te: trailers\r\n"] {
+        let mut wire = Wire::connect(gateway.http()).await.unwrap();
+        wire.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{unusual}content-length: 33554432\r\n\r\n")).await.unwrap();
+        for _ in 0..32 {
+            wire.send(vec![b'x'; 1 << 20]).await.unwrap();
+        }
+        assert!(wire.head().await.unwrap().starts_with("HTTP/1.1 404"), "{unusual:?}");
+    }
+}

@@ -4,11 +4,13 @@ use http::{HeaderMap, Method};
 use ravelin_dataplane::Settings;
 use ravelin_echo::client::{Client, Protocol, Wire, request, upload};
 use ravelin_snapshot::{
-    HostPattern, Snapshot,
-    route::{Action, Redirect},
+    HostPattern, ObjectKey, Part, Snapshot,
+    auth::{AuthPolicy, ForwardedHeader, Mode, Network},
+    expression::{Attribute, Expression, Node},
+    route::{Action, Guard, Redirect},
 };
 
-use crate::gateway::{Gateway, add_backend, add_route, all_to, echo, forward, say};
+use crate::gateway::{Gateway, add_backend, add_route, all_to, echo, forward, route, say};
 
 #[tokio::test]
 async fn a_request_and_its_answer_pass_as_they_are() {
@@ -180,4 +182,65 @@ async fn a_grpc_request_is_refused_in_its_own_words() {
     let mut client = Client::connect(gateway.http(), Protocol::Http2).await.unwrap();
     let answer = client.post("/a.B/C", &[("content-type", "application/grpc")], "").await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.header("grpc-status")), (200, Some("12")));
+}
+
+#[tokio::test]
+async fn cookies_that_http2_cut_apart_reach_the_backend_as_one() {
+    let echo = echo();
+    let gateway = Gateway::start(all_to(&echo)).await;
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let mut client = Client::connect(gateway.http(), protocol).await.unwrap();
+        client
+            .get_with("/", &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2,3; c"), ("cookie", "d=4")])
+            .await
+            .unwrap();
+        let seen = echo.seen().pop().unwrap().headers;
+        let cookies: Vec<_> = seen.get_all("cookie").iter().collect();
+        assert_eq!(cookies, ["a=1; b=2,3; c; d=4"], "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_trailer_says_nothing_that_the_head_says_or_that_a_rule_decides() {
+    let echo = echo();
+    let mut snapshot = Snapshot::default();
+    let backend = add_backend(&mut snapshot, "echo", echo.address());
+    let mut all = route(HostPattern::Any, forward(backend));
+    let policy = ObjectKey::new("shop", "callers");
+    all.rules[0].auth = Guard::Policy(policy.clone());
+    all.rules[0].request_headers.remove = vec!["x-debug".to_owned()];
+    snapshot.routes.insert(ObjectKey::new("shop", "all"), Part::new(all));
+    snapshot.auth.insert(policy, Part::new(naming_callers()));
+    let gateway = Gateway::start(snapshot).await;
+    let names = ["x-sum", "x-forwarded-for", "x_request_id", "x-caller", "x_caller", "x-debug", "x-mine", "cookie"];
+    let list = names.join(", ");
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let mut client = Client::connect(gateway.http(), protocol).await.unwrap();
+        let (feed, body) = upload();
+        let asked = request(Method::POST, "/", &[("trailer", &list), ("x-mine", "1")], body);
+        let trailers = names.map(|name| (name.parse().unwrap(), "evil".parse().unwrap()));
+        let (answer, ()) = tokio::join!(client.send(asked), async {
+            assert!(feed.send("some").await);
+            assert!(feed.finish(HeaderMap::from_iter(trailers)).await);
+        });
+        assert_eq!(answer.unwrap().status, 200);
+        let seen = echo.seen().pop().unwrap();
+        assert_eq!(seen.headers["trailer"], "x-sum", "{protocol:?}");
+        assert_eq!(seen.trailers, HeaderMap::from_iter([("x-sum".parse().unwrap(), "evil".parse().unwrap())]));
+    }
+}
+
+/// Anybody may come; the backend is told who, if that is known.
+fn naming_callers() -> AuthPolicy {
+    AuthPolicy {
+        mode: Mode::Enforce,
+        exclude: vec![],
+        network: Network { allow: vec![], deny: vec![] },
+        authentication: None,
+        rules: vec![],
+        forward: vec![ForwardedHeader {
+            header: "x-caller".into(),
+            value: Expression { source: "caller.id".into(), node: Node::Attribute(Attribute::CallerId) },
+        }],
+    }
 }

@@ -37,8 +37,11 @@ pub(crate) fn builder(bounds: &Bounds) -> http1::Builder {
     http1
 }
 
-/// For what a client has still to send or to take when all is said.
+/// For what a client has still to send or to take when all is said: between two pieces of it.
 const MOMENT: Duration = Duration::from_secs(2);
+
+/// For all that a client has still to send when all is said.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What came of a time of being served.
 enum Left {
@@ -62,7 +65,7 @@ pub(super) async fn serve(line: Line, mut stream: Stream, deadline: Instant) {
         }
         stream = match left {
             Left::Idle(stream) => stream,
-            Left::Done(stream) => return linger(stream).await,
+            Left::Done(stream) => return Box::pin(linger(&line, stream)).await,
             Left::Unusual(_) | Left::Over => return,
         };
         if !rest(&line, &stream, &mut watchdog, &mut closing).await {
@@ -82,13 +85,10 @@ async fn serve_plain(line: &Line, stream: Stream, watchdog: &mut Watchdog, closi
         })
         .await
     };
-    let Some(mut stream) = client.borrow_mut().leave() else { return Left::Over };
+    let Some(stream) = client.borrow_mut().leave() else { return Left::Over };
     match ended {
         Ok(End::Unusual) => Left::Unusual(stream),
-        Ok(End::Last) => {
-            let closed = tokio::time::timeout(MOMENT, stream.shutdown()).await;
-            if let Ok(Ok(())) = closed { Left::Done(stream) } else { Left::Over }
-        }
+        Ok(End::Last) => Left::Done(stream),
         Err(Verdict::Rest) => Left::Idle(stream),
         Ok(End::Gone) | Err(Verdict::Close) => Left::Over,
     }
@@ -157,19 +157,24 @@ async fn rest(line: &Line, stream: &Stream, watchdog: &mut Watchdog, closing: &m
     .await
 }
 
-/// Our side is closed. What the client is still sending is read for a moment, for a socket that is closed with unread bytes
-/// takes the last answer with it.
-async fn linger(mut stream: Stream) {
-    const ENOUGH: usize = 1 << 20;
+/// Closes our side. What the client is still sending is read for a while, for a socket that is closed with unread bytes takes
+/// the last answer with it: many a client reads no refusal before it has sent its whole body.
+async fn linger(line: &Line, mut stream: Stream) {
     let read = async {
-        let mut sink = vec![0; 4096]; // not in the task, which every connection has
-        let mut total = 0;
-        while let Ok(count) = stream.read(&mut sink).await {
-            total += count;
-            if count == 0 || total > ENOUGH {
-                break;
-            }
+        if !matches!(tokio::time::timeout(MOMENT, stream.shutdown()).await, Ok(Ok(()))) {
+            return;
         }
+        let mut sink = vec![0; 16 << 10];
+        while let Ok(Ok(1..)) = tokio::time::timeout(MOMENT, stream.read(&mut sink)).await {}
     };
-    drop(tokio::time::timeout(MOMENT, read).await);
+    let closing = async {
+        let mut closing = Closing::new(&line.worker);
+        poll_fn(|cx| if closing.begins(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+        tokio::time::sleep(MOMENT).await;
+    };
+    tokio::select! {
+        () = read => {}
+        () = tokio::time::sleep(PATIENCE) => {}
+        () = closing => {}
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, header::CONTENT_LENGTH};
+use http::{HeaderMap, HeaderName, header::CONTENT_LENGTH};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::upstream::upload::Upload;
@@ -16,13 +16,15 @@ use crate::upstream::upload::Upload;
 pub(in crate::upstream) struct Pump {
     stream: SendStream<Bytes>,
     body: Upload,
+    announced: Vec<HeaderName>,
     done: bool,
 }
 
 impl Pump {
-    pub(super) fn new(stream: SendStream<Bytes>, body: Upload) -> Self {
+    /// Of the trailers, those are sent that were `announced`.
+    pub(super) fn new(stream: SendStream<Bytes>, body: Upload, announced: Vec<HeaderName>) -> Self {
         let done = body.is_empty();
-        Self { stream, body, done }
+        Self { stream, body, announced, done }
     }
 
     pub(in crate::upstream) fn is_done(&self) -> bool {
@@ -51,7 +53,7 @@ impl Pump {
                     self.done = last;
                     self.stream.send_data(bytes, last)
                 }
-                Some(Ok(Err(frame))) => self.stream.send_trailers(frame.into_trailers().unwrap_or_default()),
+                Some(Ok(Err(frame))) => self.finish(&frame.into_trailers().unwrap_or_default()),
                 Some(Err(_)) => {
                     self.stream.send_reset(Reason::CANCEL);
                     break;
@@ -63,6 +65,12 @@ impl Pump {
         }
         self.done = true;
         Poll::Ready(())
+    }
+
+    fn finish(&mut self, trailers: &HeaderMap) -> Result<(), h2::Error> {
+        let sent = trailers.iter().filter(|(name, _)| self.announced.contains(name));
+        let sent: HeaderMap = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
+        if sent.is_empty() { self.stream.send_data(Bytes::new(), true) } else { self.stream.send_trailers(sent) }
     }
 }
 

@@ -163,7 +163,11 @@ fn an_answer_that_says_close_is_the_last() {
     head_of_answer(&mut text, &answer, &mut told);
     assert!(told.last);
     answer.headers_mut().clear();
-    text.clear();
-    head_of_answer(&mut text, &answer, &mut told);
-    assert!(String::from_utf8(text).unwrap().contains("\r\nconnection: close\r\n"), "who does not keep it says so");
+    for other in [None, Some("upgrade")] {
+        answer.headers_mut().extend(other.map(|other| (header::CONNECTION, HeaderValue::from_static(other))));
+        text.clear();
+        head_of_answer(&mut text, &answer, &mut told);
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("\r\nconnection: close\r\n"), "who does not keep it says so: {text}");
+    }
 }

@@ -35,6 +35,7 @@ pub use secret::Secret;
 pub use shared_map::{Difference, SharedMap};
 pub use snapshot::{Revision, Snapshot};
 
-/// The version of all forms here, on the wire and on disk. It goes up with every change of a golden file; two versions
-/// refuse each other's data and say so.
-pub const FORM: u32 = 2;
+/// The version of all forms here, on the wire and on disk. It goes up with every change of one, and gets a golden file of
+/// its own (`tests/golden/form-FORM.json`), which holds the form of the parts; two versions refuse each other's data and
+/// say so.
+pub const FORM: u32 = 3;

@@ -84,8 +84,8 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> 
     Ok(value)
 }
 
-/// Of lists and maps in JSON: two levels for each of an expression's, and a dozen around them.
-const MAX_DEPTH: usize = 2 * crate::expression::MAX_DEPTH + 64;
+/// Of lists and maps in JSON: three levels for a call or a map in an expression, two for all else, and a dozen around them.
+const MAX_DEPTH: usize = 3 * crate::expression::MAX_DEPTH + 64;
 
 /// How deep brackets nest outside strings. JSON that is not well-formed has some depth too, and fails later.
 fn depth(json: &[u8]) -> usize {
@@ -109,7 +109,7 @@ fn depth(json: &[u8]) -> usize {
 /// Why bytes are not what they should be: in words that repeat no value, which may be secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Malformed(String);
+pub struct Malformed(String);
 
 impl From<serde_json::Error> for Malformed {
     fn from(error: serde_json::Error) -> Self {

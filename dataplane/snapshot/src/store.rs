@@ -10,7 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Digest, FORM, Snapshot, part::encode, snapshot::Dangling};
+use crate::{
+    Digest, FORM, Snapshot,
+    part::{Malformed, decode, encode},
+    snapshot::Dangling,
+};
 
 const MAGIC: &str = "ravelin-snapshot";
 
@@ -32,7 +36,7 @@ pub enum Damaged {
     #[error("{path} is damaged: its content does not have the digest that its first line says")]
     Digest { path: PathBuf },
     #[error("{path} cannot be read as a snapshot: {source}")]
-    Content { path: PathBuf, source: serde_json::Error },
+    Content { path: PathBuf, source: Malformed },
     #[error("{path} is not whole: {source}")]
     Dangling { path: PathBuf, source: Box<Dangling> },
 }
@@ -95,8 +99,7 @@ impl Store {
         if digest != Digest::of(content).to_string() {
             return Err(Damaged::Digest { path: path() });
         }
-        let snapshot: Snapshot =
-            serde_json::from_slice(content).map_err(|source| Damaged::Content { path: path(), source })?;
+        let snapshot: Snapshot = decode(content).map_err(|source| Damaged::Content { path: path(), source })?;
         snapshot.check().map_err(|source| Damaged::Dangling { path: path(), source: Box::new(source) })?;
         Ok(Some(snapshot))
     }

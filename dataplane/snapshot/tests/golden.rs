@@ -1,0 +1,295 @@
+//! The form of the contract, as it is kept on the disk: `golden/form-FORM.json`, with every kind of part and every field set.
+//!
+//! Who changes the form raises `FORM` and adds the golden file of the new one; a golden file never changes. The literals
+//! below name all fields: a new one does not compile here until it has a value.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, path::Path};
+
+use ravelin_snapshot::{
+    FORM, HostPattern, ObjectKey, Part, Revision, Secret, Snapshot,
+    auth::{
+        ApiKey, ApiKeyMethod, AuthPolicy, Authentication, AuthorizationRule, CredentialSource, Effect, Exclusion,
+        ForwardedHeader, Mode, Network,
+    },
+    backend::{Address, Algorithm, Backend, BackendKey, BackendKind, Connections, Endpoint, Protocol},
+    certificate::Certificate,
+    expression::{Attribute, Expression, Function, MAX_DEPTH, Node},
+    jwk::{Jwk, Material},
+    jwt::{ClaimNames, JwksUri, JwtAlgorithm, JwtMethod, JwtProvider, KeySource},
+    rate_limit::{
+        Adaptive, Ban, Count, Limit, Period, Phase, Plan, Plans, Quota, RateLimitPolicy, Sketch, SlidingWindow,
+        TokenBucket,
+    },
+    route::{
+        Action, Broken, DirectResponse, Fallback, FieldMatch, Forward, Guard, HeaderChanges, Match, PathMatch,
+        PathRewrite, Redirect, Rewrite, Route, Rule, Target, Timeouts, ValueMatch, WeightedBackend,
+    },
+    store::Store,
+};
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey { namespace: "shop".into(), name: name.into() }
+}
+
+fn says(node: Node) -> Expression {
+    Expression { source: "as written".into(), node }
+}
+
+fn attribute(attribute: Attribute) -> Expression {
+    says(Node::Attribute(attribute))
+}
+
+fn service() -> BackendKey {
+    BackendKey { kind: BackendKind::Service, namespace: "shop".into(), name: "orders".into(), port: 80 }
+}
+
+fn elsewhere() -> BackendKey {
+    BackendKey { kind: BackendKind::Backend, namespace: "shop".into(), name: "elsewhere".into(), port: 0 }
+}
+
+fn add_backends(snapshot: &mut Snapshot) {
+    let connections = Connections {
+        max: 1,
+        max_requests: 2,
+        max_pending: 3,
+        pending_timeout_ms: 4,
+        connect_timeout_ms: 5,
+        idle_timeout_ms: 6,
+    };
+    let ip = Endpoint { address: Address::Ip(([10, 0, 0, 1], 8080).into()), weight: 3 };
+    let orders = Backend {
+        protocol: Protocol::H2c,
+        algorithm: Algorithm::LeastRequest,
+        connections: connections.clone(),
+        endpoints: vec![ip],
+    };
+    let name = Endpoint { address: Address::Dns { name: "api.example".into(), port: 443 }, weight: 1 };
+    let elsewhere_said =
+        Backend { protocol: Protocol::Http1, algorithm: Algorithm::RoundRobin, connections, endpoints: vec![name] };
+    snapshot.backends.insert(service(), Part::new(orders));
+    snapshot.backends.insert(elsewhere(), Part::new(elsewhere_said));
+}
+
+fn jwk(kid: &str, algorithm: JwtAlgorithm, material: Material) -> Jwk {
+    Jwk { kid: Some(kid.into()), algorithm: Some(algorithm), material }
+}
+
+fn provider(name: &str, keys: KeySource) -> JwtProvider {
+    JwtProvider {
+        name: name.into(),
+        issuer: "https://id.example".into(),
+        audiences: vec!["orders".into()],
+        algorithms: JwtAlgorithm::ALL.to_vec(),
+        keys,
+        from: vec![CredentialSource::Header { name: "authorization".into(), prefix: "Bearer ".into() }],
+        clock_skew_ms: 30_000,
+        claims: ClaimNames { id: "sub".into(), scopes: "scope".into(), groups: "groups".into() },
+    }
+}
+
+fn tokens() -> JwtMethod {
+    let text = String::from;
+    let keys = vec![
+        jwk("rsa", JwtAlgorithm::RS256, Material::Rsa { n: text("n"), e: text("AQAB") }),
+        jwk("p256", JwtAlgorithm::ES256, Material::P256 { x: text("x"), y: text("y") }),
+        jwk("p384", JwtAlgorithm::ES384, Material::P384 { x: text("x"), y: text("y") }),
+        jwk("edwards", JwtAlgorithm::EdDSA, Material::Ed25519(text("x"))),
+        jwk("shared", JwtAlgorithm::HS256, Material::Shared(Secret::new("k"))),
+    ];
+    let uri =
+        JwksUri { uri: text("https://id.example/keys"), refresh_ms: 1, keep_for_ms: 2, authorities: Some(text("pem")) };
+    let fixed = KeySource::Fixed { secret: Some(key("keys")), keys };
+    JwtMethod { providers: vec![provider("fixed", fixed), provider("fetched", KeySource::Uri(uri))] }
+}
+
+fn add_auth(snapshot: &mut Snapshot) {
+    let api_key = ApiKey {
+        sha256: Secret::new("0f"),
+        id: "ada".into(),
+        scopes: vec!["read".into()],
+        groups: vec!["staff".into()],
+        plan: "gold".into(),
+        expires: Some(-1),
+    };
+    let from = vec![CredentialSource::Cookie("key".into()), CredentialSource::QueryParam("key".into())];
+    let authentication = Authentication {
+        keep_credentials: true,
+        optional: true,
+        jwt: Some(tokens()),
+        api_key: Some(ApiKeyMethod { from, keys: vec![api_key] }),
+    };
+    let rule = |name: &str, effect| AuthorizationRule { name: name.into(), effect, when: says(Node::Bool(true)) };
+    let policy = AuthPolicy {
+        mode: Mode::Enforce,
+        exclude: vec![Exclusion { path: PathMatch::Exact("/healthz".into()), method: Some("GET".into()) }],
+        network: Network { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec!["2001:db8::/32".parse().unwrap()] },
+        authentication: Some(authentication),
+        rules: vec![rule("readers", Effect::Allow), rule("others", Effect::Deny)],
+        forward: vec![ForwardedHeader { header: "x-caller".into(), value: attribute(Attribute::CallerId) }],
+    };
+    snapshot.auth.insert(key("who"), Part::new(policy));
+}
+
+fn limit(name: &str, count: Count) -> Limit {
+    Limit {
+        name: name.into(),
+        key: Some(attribute(Attribute::SourceAddress)),
+        when: Some(says(Node::Bool(true))),
+        cost: Some(says(Node::Int(2))),
+        phase: Phase::Main,
+        count,
+        parent: Some("bucket".into()),
+        max_delay_ms: Some(7),
+        ban: Some(Ban { after: 1, within_ms: 2, for_ms: 3 }),
+    }
+}
+
+fn add_limits(snapshot: &mut Snapshot) {
+    let bucket = Count::TokenBucket(TokenBucket { requests: 1, per_ms: 2, burst: 3 });
+    let window = SlidingWindow { requests: 1, per_ms: 2 };
+    let quota = |per| Count::Quota(Quota { requests: 1, per, time_zone: "UTC".into() });
+    let early = Limit { phase: Phase::PreAuthentication, parent: None, ..limit("bucket", bucket) };
+    let limits = vec![
+        early,
+        limit("window", Count::SlidingWindow(window.clone())),
+        limit("seats", Count::Concurrency(4)),
+        limit("hour", quota(Period::Hour)),
+        limit("day", quota(Period::Day)),
+        limit("week", quota(Period::Week)),
+        limit("month", quota(Period::Month)),
+        limit("sketch", Count::Approximate { window, sketch: Sketch { width: 5, depth: 6 } }),
+        limit("adaptive", Count::Adaptive(Adaptive { target_ms: 1, min: 2, max: 3 })),
+    ];
+    let gold = Plan::Limits(vec![limit("gold", Count::Concurrency(9))]);
+    let plans = Plans {
+        select: attribute(Attribute::CallerPlan),
+        default: Some("gold".into()),
+        key: Some(attribute(Attribute::CallerId)),
+        plans: [("gold".to_owned(), gold), ("lead".to_owned(), Plan::Broken)].into(),
+    };
+    let policy = RateLimitPolicy { mode: Mode::Shadow, limits, plans: Some(plans), priority: Some(says(Node::Int(3))) };
+    snapshot.limits.insert(key("much"), Part::new(policy));
+}
+
+fn changes() -> HeaderChanges {
+    let pair = |name: &str| vec![(name.to_owned(), "value".to_owned())];
+    HeaderChanges { set: pair("x-set"), add: pair("x-add"), remove: vec!["x-remove".into()] }
+}
+
+fn rewrite(path: PathRewrite) -> Rewrite {
+    Rewrite { hostname: Some("inner.example".into()), path: Some(path) }
+}
+
+fn rule(name: &str, path: PathMatch, action: Action) -> Rule {
+    let field = |name: &str, value| FieldMatch { name: name.into(), value };
+    let one = Match {
+        path,
+        method: Some("GET".into()),
+        headers: vec![field("a", ValueMatch::Exact("1".into())), field("b", ValueMatch::Regex("2".into()))],
+        query: vec![field("c", ValueMatch::Present)],
+        when: Some(says(Node::Bool(true))),
+    };
+    Rule {
+        name: name.into(),
+        matches: vec![one],
+        auth: Guard::Policy(key("who")),
+        limits: vec![Guard::Policy(key("much")), Guard::Closed(key("lost"))],
+        request_headers: changes(),
+        response_headers: changes(),
+        action,
+        timeouts: Timeouts { request_ms: Some(1), backend_request_ms: Some(2), stream_idle_ms: Some(3) },
+    }
+}
+
+fn forward(fallback: Fallback) -> Action {
+    let share = |target| WeightedBackend {
+        weight: 1,
+        target,
+        request_headers: changes(),
+        response_headers: changes(),
+        rewrite: Some(rewrite(PathRewrite::Full("/all".into()))),
+    };
+    Action::Forward(Forward {
+        backends: vec![share(Target::Backend(service())), share(Target::Reject(Broken::BackendInvalid))],
+        rewrite: Some(rewrite(PathRewrite::Prefix("/v1".into()))),
+        algorithm: Some(Algorithm::RoundRobin),
+        fallback: Some(fallback),
+    })
+}
+
+fn add_routes(snapshot: &mut Snapshot) {
+    let respond = DirectResponse { status: 200, content_type: Some("text/plain".into()), body: "ok".into() };
+    let redirect = Redirect {
+        scheme: Some("https".into()),
+        hostname: Some("new.example".into()),
+        port: Some(8443),
+        path: Some(PathRewrite::Full("/".into())),
+        status: 308,
+    };
+    let path = |text: &str| PathMatch::Prefix(text.into());
+    let rules = vec![
+        rule("elsewhere", path("/a"), forward(Fallback::Backend(Target::Backend(elsewhere())))),
+        rule("here", PathMatch::Exact("/b".into()), forward(Fallback::Respond(respond.clone()))),
+        rule("moved", PathMatch::Regex("/c.*".into()), Action::Redirect(redirect)),
+        rule("said", path("/d"), Action::Respond(respond)),
+        Rule { auth: Guard::Open, ..rule("route", path("/e"), Action::Reject(Broken::RouteInvalid)) },
+        rule("policy", path("/f"), Action::Reject(Broken::PolicyInvalid)),
+    ];
+    let hosts =
+        vec![HostPattern::Exact("a.example".into()), HostPattern::Wildcard("b.example".into()), HostPattern::Any];
+    let route = Route { created: Some(1), hosts, certificates: vec![key("tls")], rules };
+    snapshot.routes.insert(key("orders"), Part::new(route));
+}
+
+fn everything() -> Snapshot {
+    let mut snapshot = Snapshot { revision: Revision(7), ..Snapshot::default() };
+    add_backends(&mut snapshot);
+    add_auth(&mut snapshot);
+    add_limits(&mut snapshot);
+    add_routes(&mut snapshot);
+    let certificate = Certificate { chain: "pem".into(), key: Secret::new("pem"), not_after: -1 };
+    snapshot.certificates.insert(key("tls"), Part::new(certificate));
+    snapshot
+}
+
+/// What a store keeps of it, below the line of header.
+fn kept(path: &Path) -> serde_json::Value {
+    let text = fs::read_to_string(path).unwrap();
+    serde_json::from_str(text.split_once('\n').unwrap().1).unwrap()
+}
+
+#[test]
+fn the_form_is_the_golden_files_and_a_golden_file_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("snapshot");
+    let store = Store::new(&path);
+    store.save(&everything()).unwrap();
+    let ours = serde_json::to_string_pretty(&kept(&path)).unwrap() + "\n";
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/form-{FORM}.json"));
+    let theirs = fs::read_to_string(&golden).unwrap_or_default();
+    let differs = ours.lines().zip(theirs.lines()).position(|(ours, theirs)| ours != theirs);
+    let same = ours == theirs;
+    assert!(same, "raise FORM and add its golden file; from line {differs:?} on this form is another:\n{ours}");
+    let read: Snapshot = serde_json::from_str(&theirs).unwrap();
+    assert_eq!(read, everything());
+    assert_eq!(store.load().unwrap(), Some(everything()));
+}
+
+#[test]
+fn an_expression_that_is_as_deep_as_may_be_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().join("snapshot"));
+    let not = |node| Node::Call { function: Function::Not, arguments: vec![node] };
+    let deepest = (1..MAX_DEPTH).fold(Node::Bool(true), |node, _| not(node));
+    assert_eq!(deepest.depth(), MAX_DEPTH);
+    let mut snapshot = Snapshot::default();
+    let plain = rule("deep", PathMatch::Prefix("/".into()), Action::Reject(Broken::RouteInvalid));
+    let matches = vec![Match { when: Some(says(deepest)), ..plain.matches[0].clone() }];
+    let rules = vec![Rule { matches, auth: Guard::Open, limits: Vec::new(), ..plain }];
+    let route = Route { created: None, hosts: vec![HostPattern::Any], certificates: Vec::new(), rules };
+    snapshot.routes.insert(key("deep"), Part::new(route));
+    store.save(&snapshot).unwrap();
+    assert_eq!(store.load().unwrap(), Some(snapshot));
+}

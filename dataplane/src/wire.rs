@@ -13,7 +13,7 @@ mod write;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-pub(crate) use answer::{Answer, AnswerHead, read_answer};
+pub(crate) use answer::{Answer, AnswerBounds, AnswerHead, read_answer};
 pub(crate) use body::{Decoder, Piece};
 pub(crate) use chunks::Bounds;
 pub(crate) use request::{LONG, NotRead, RequestHead, read_request};

@@ -39,8 +39,9 @@ const READ: usize = 8 << 10;
 /// Of interim answers (1xx, which end here) before the final one, bytes.
 const INTERIM: usize = 256 << 10;
 
-/// Of trailers.
-const TRAILERS: wire::Bounds = wire::Bounds { bytes: 16 << 10, fields: 100 };
+/// A head fits into the buffer.
+const BOUNDS: wire::AnswerBounds =
+    wire::AnswerBounds { head: BUFFER, trailers: wire::Bounds { bytes: 16 << 10, fields: 100 } };
 
 /// A connection between uses is in its worker's pool, and nobody polls it.
 pub(super) struct Connection {
@@ -209,11 +210,10 @@ impl Connection {
         method: &Method,
         received: &mut usize,
     ) -> Poll<Result<AnswerHead, Why>> {
-        let bounds = wire::Bounds { bytes: BUFFER, ..TRAILERS };
         loop {
             let answer =
                 match wire::may_be_whole(&self.buffer, mem::take(&mut self.partial)) || self.buffer.len() >= BUFFER {
-                    true => wire::read_answer(&mut self.buffer, &mut self.spare, method, bounds),
+                    true => wire::read_answer(&mut self.buffer, &mut self.spare, method, BOUNDS),
                     false => Answer::Partial,
                 };
             match answer {

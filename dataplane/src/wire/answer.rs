@@ -18,6 +18,14 @@ pub(crate) enum Answer {
     Garbage,
 }
 
+/// Of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnswerBounds {
+    /// Bytes.
+    pub(crate) head: usize,
+    pub(crate) trailers: Bounds,
+}
+
 pub(crate) struct AnswerHead {
     pub(crate) answer: http::Response<()>,
     pub(crate) body: Decoder,
@@ -26,7 +34,12 @@ pub(crate) struct AnswerHead {
 }
 
 /// Reads the head of the answer to a request of `method` off `buffer`. `spare` is a map whose memory may be used.
-pub(crate) fn read_answer(buffer: &mut BytesMut, spare: &mut HeaderMap, method: &Method, bounds: Bounds) -> Answer {
+pub(crate) fn read_answer(
+    buffer: &mut BytesMut,
+    spare: &mut HeaderMap,
+    method: &Method,
+    bounds: AnswerBounds,
+) -> Answer {
     if buffer.is_empty() {
         return Answer::Partial;
     }
@@ -35,7 +48,7 @@ pub(crate) fn read_answer(buffer: &mut BytesMut, spare: &mut HeaderMap, method: 
     let config = httparse::ParserConfig::default();
     let length = match config.parse_response_with_uninit_headers(&mut parsed, buffer, &mut fields) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if buffer.len() < bounds.bytes => return Answer::Partial,
+        Ok(httparse::Status::Partial) if buffer.len() < bounds.head => return Answer::Partial,
         Ok(httparse::Status::Partial) | Err(_) => return Answer::Garbage,
     };
     let (Some(code), Some(minor)) = (parsed.code, parsed.version) else { return Answer::Garbage };
@@ -48,7 +61,7 @@ pub(crate) fn read_answer(buffer: &mut BytesMut, spare: &mut HeaderMap, method: 
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         return Answer::Interim;
     }
-    let Some(mut read) = assemble(&head, status, version, &spans[..count], spare, (method, bounds)) else {
+    let Some(mut read) = assemble(&head, status, version, &spans[..count], spare, (method, bounds.trailers)) else {
         return Answer::Garbage;
     };
     if let Some(reason) = reason {
@@ -63,7 +76,7 @@ fn assemble(
     version: Version,
     spans: &[Span],
     spare: &mut HeaderMap,
-    (method, bounds): (&Method, Bounds),
+    (method, trailers): (&Method, Bounds),
 ) -> Option<AnswerHead> {
     let mut headers = mem::take(spare);
     headers.reserve(spans.len());
@@ -102,7 +115,7 @@ fn assemble(
     let body = match (chunked, length) {
         (true, Some(_)) => return None, // (RFC 9112, 6.3)
         _ if bodyless => Decoder::Length(0),
-        (true, None) => Decoder::chunked(bounds),
+        (true, None) => Decoder::chunked(trailers),
         (false, Some(length)) => Decoder::Length(length),
         (false, None) => Decoder::Close,
     };

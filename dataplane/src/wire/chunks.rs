@@ -8,7 +8,7 @@ use super::{Piece, WireError};
 /// Of all extensions of one body, bytes. They are read and forgotten.
 const MAX_EXTENSIONS: u32 = 16 << 10;
 
-/// Of trailers.
+/// Of the fields of a head or of trailers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) bytes: usize,

@@ -16,9 +16,11 @@ use http::HeaderMap;
 use proptest::{prelude::*, sample::select};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Bounds;
+use super::{AnswerBounds, Bounds};
 
 const BOUNDS: Bounds = Bounds { bytes: 64 << 10, fields: 100 };
+
+const ANSWER: AnswerBounds = AnswerBounds { head: BOUNDS.bytes, trailers: BOUNDS };
 
 /// A connection that holds all that its peer will ever send, and takes all that is sent to it.
 struct Script {

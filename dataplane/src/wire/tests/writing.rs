@@ -4,7 +4,7 @@ use proptest::{prelude::*, sample::select};
 
 use super::{
     super::{Answer, Outgoing, Piece, Size, Told, announced, head_of_answer, head_of_request},
-    BOUNDS, Script, answers, requests, settle,
+    ANSWER, BOUNDS, Script, answers, requests, settle,
 };
 use crate::wire::{read_answer, read_request};
 
@@ -100,7 +100,7 @@ proptest! {
         let sent = send(&mut outgoing, if silent { &none } else { &pieces });
         let mut bytes = BytesMut::from(&sent[..]);
         let method = if head { Method::HEAD } else { Method::GET };
-        let Answer::Final(mut read) = read_answer(&mut bytes, &mut HeaderMap::new(), &method, BOUNDS) else {
+        let Answer::Final(mut read) = read_answer(&mut bytes, &mut HeaderMap::new(), &method, ANSWER) else {
             panic!("{bytes:?}")
         };
         let seen = answers::by_hyper(&sent, &method).map(|seen| (seen.status, seen.body));

@@ -3,8 +3,6 @@
 
 use serde::Serialize;
 
-use crate::object::ObjectRef;
-
 /// What became of one object. Equal inputs give equal verdicts on every replica, so nothing here speaks of time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,11 +80,4 @@ pub enum Reason {
     Suspicious,
     /// A file that could not be read as YAML or JSON; what it last said stays.
     Unreadable,
-}
-
-/// A finding and whose it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ObjectFinding {
-    pub object: ObjectRef,
-    pub finding: Finding,
 }

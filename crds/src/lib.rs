@@ -78,8 +78,5 @@ pub use status::ObjectStatus;
 /// The API group of every kind of ours.
 pub const GROUP: &str = "ravelin.dev";
 
-/// The version of every kind of ours.
-pub const VERSION: &str = "v1alpha1";
-
 /// What the controller writes into `status.parents[].controllerName`.
 pub const CONTROLLER_NAME: &str = "ravelin.dev/controller";

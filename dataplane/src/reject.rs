@@ -26,7 +26,6 @@ pub enum Reason {
     BadRequest,
     Misdirected,
     HeadersTooLarge,
-    BodyTooLarge,
 }
 
 impl Reason {
@@ -50,7 +49,6 @@ impl Reason {
             Self::BadRequest => "bad_request",
             Self::Misdirected => "misdirected",
             Self::HeadersTooLarge => "headers_too_large",
-            Self::BodyTooLarge => "body_too_large",
         }
     }
 
@@ -69,7 +67,6 @@ impl Reason {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 }
@@ -126,8 +123,7 @@ impl Reason {
             | Self::LimitUnavailable
             | Self::PolicyInvalid
             | Self::Misdirected
-            | Self::HeadersTooLarge
-            | Self::BodyTooLarge => UNAVAILABLE,
+            | Self::HeadersTooLarge => UNAVAILABLE,
         }
     }
 
@@ -152,7 +148,6 @@ impl Reason {
             Self::BadRequest => "The request is malformed",
             Self::Misdirected => "The connection is not for this host",
             Self::HeadersTooLarge => "The request's headers are too large",
-            Self::BodyTooLarge => "The request's body is too large",
         }
     }
 }

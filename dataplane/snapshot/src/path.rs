@@ -26,6 +26,11 @@ pub enum BadPath {
     BadEscape,
 }
 
+/// Whether `path` is `prefix` or below it, by whole segments; both are in normal form.
+pub fn is_within(path: &str, prefix: &str) -> bool {
+    prefix == "/" || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The normal form of `path`: what stands before the `?` of an origin-form target. Borrowed if it is in that form
 /// already, which is nearly always.
 pub fn normalize(path: &str) -> Result<Cow<'_, str>, BadPath> {

@@ -33,7 +33,6 @@ pub(super) async fn forward(
     prepare(exchange, forward, found, share, caller, &mut request)?;
     let wants_upgrade = request.headers().contains_key(http::header::UPGRADE);
     let fate = request.body().fate();
-    *request.version_mut() = http::Version::HTTP_11;
     let sent = match share.map(|share| share.to) {
         None => Err(Failure { reason: Reason::NoEndpoints, request: Some(request) }),
         Some(Destination::Reject(reason)) => return Err(reason.into()),

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use ravelin_snapshot::{
     PolicyKey,
     auth::{self, Effect, Mode},
+    path::is_within,
     regex,
     route::PathMatch,
 };
@@ -376,11 +377,7 @@ impl Exclusion {
     fn holds(&self, request: &RequestView<'_>) -> bool {
         let path = match &self.path {
             Path::Exact(path) => path == request.path,
-            Path::Prefix(prefix) if prefix == "/" => true,
-            Path::Prefix(prefix) => {
-                let rest = request.path.strip_prefix(prefix.as_str());
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            }
+            Path::Prefix(prefix) => is_within(request.path, prefix),
             Path::Regex(regex) => regex.is_match(request.path),
         };
         path && self.method.as_ref().is_none_or(|method| method == request.method)

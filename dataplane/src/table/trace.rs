@@ -3,7 +3,9 @@
 use std::{cmp::Reverse, collections::BTreeSet, time::SystemTime};
 
 use ravelin_snapshot::{
-    HostPattern, regex,
+    HostPattern,
+    path::is_within,
+    regex,
     route::{Match, PathMatch},
 };
 
@@ -85,10 +87,7 @@ fn order(path: &PathMatch) -> (u8, Reverse<usize>) {
 fn holds(said: &PathMatch, path: &str) -> bool {
     match said {
         PathMatch::Exact(exact) => exact == path,
-        PathMatch::Prefix(prefix) if prefix == "/" => true,
-        PathMatch::Prefix(prefix) => {
-            path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        }
+        PathMatch::Prefix(prefix) => is_within(path, prefix),
         PathMatch::Regex(pattern) => regex::build(pattern, true).is_ok_and(|regex| regex.is_match(path)),
     }
 }

@@ -10,7 +10,6 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::body::{BodyError, Fate, RequestBody};
 
@@ -41,12 +40,6 @@ struct State {
     room: Option<usize>,
     /// To be given again before the rest of `body`.
     again: VecDeque<Bytes>,
-}
-
-impl From<Incoming> for Upload {
-    fn from(body: Incoming) -> Self {
-        RequestBody::unbounded(body).into()
-    }
 }
 
 impl From<RequestBody> for Upload {

@@ -24,8 +24,8 @@ use ravelin_snapshot::{
 use tokio::{net::TcpListener, sync::watch, task::LocalSet};
 
 use crate::{
-    body::AnswerBody,
-    upstream::{Backend, Call, Pools, Upload, send},
+    body::{AnswerBody, RequestBody},
+    upstream::{Backend, Call, Pools, send},
 };
 
 /// Each worker has a thread and an address of its own; all end with this.
@@ -145,7 +145,7 @@ async fn answer(
     let call = Call {
         backend,
         algorithm: None,
-        request: Box::new(request.map(Upload::from)),
+        request: Box::new(request.map(|body| RequestBody::unbounded(body).into())),
         deadline: limits.request.map(|limit| Instant::now() + limit),
         attempt_timeout: limits.attempt,
         stream_idle: limits.stream_idle,

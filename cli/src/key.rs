@@ -5,6 +5,7 @@ mod new;
 mod revoke;
 
 use clap::{Args, Subcommand};
+use ravelin_controller::{files::Once, verdict::Reason};
 
 /// The type of a Secret that is an API key.
 const SECRET_TYPE: &str = "ravelin.dev/api-key";
@@ -29,6 +30,12 @@ enum KeyCommand {
     New(new::NewArgs),
     List(list::ListArgs),
     Revoke(revoke::RevokeArgs),
+}
+
+/// What could not be read, or not whole: it may hold keys that nobody sees.
+fn unread(once: &Once) -> Option<String> {
+    let told = once.world.findings.iter().find(|told| told.finding.reason == Reason::Unreadable)?;
+    Some(format!("{}: {}", told.file, told.finding.message))
 }
 
 pub(crate) fn run(args: &KeyArgs) -> anyhow::Result<()> {

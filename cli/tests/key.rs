@@ -83,6 +83,14 @@ fn a_key_among_others_is_revoked_where_it_stands() {
     let states: Vec<_> = keys(folder.path()).iter().map(|key| (key["name"].clone(), key["state"].clone())).collect();
     let wanted = [("one", "live"), ("three", "revoked"), ("two", "revoked")];
     assert_eq!(states, wanted.map(|(name, state)| (Value::from(name), Value::from(state))));
+    // A file that cannot be read whole may hold another of the caller's keys.
+    fs::write(folder.path().join("torn.yaml"), format!("{}---\nkind: [\n", secret("four", "stringData", "c", "'02'")))
+        .unwrap();
+    for who in ["c", "b"] {
+        let torn = ravelin(&["key", "revoke", who, "."], folder.path());
+        assert_eq!(torn.status.code(), Some(2), "{who}");
+        assert!(String::from_utf8_lossy(&torn.stderr).contains("torn.yaml"), "{who}");
+    }
     let nobody = ravelin(&["key", "revoke", "nobody", "keys.yaml"], folder.path());
     assert_eq!(nobody.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("no key of `nobody` in namespace default"));
@@ -97,6 +105,12 @@ fn what_is_wrong_with_the_flags_is_said_with_a_remedy() {
         (vec!["--id", "a", "--label", "app"], "--label app: write KEY=VALUE"),
         (vec!["--id", "a", "--scope", "a b"], "a scope or group is one word"),
         (vec!["--id", " "], "--id is empty"),
+        (vec!["--id", "a\nb"], "--id: it has at most 253 bytes and no control characters"),
+        (vec!["--id", "a", "--label", "=b"], "--label =b: write KEY=VALUE"),
+        (vec!["--id", "a", "--label", "app=two words"], "--label app=two words: write KEY=VALUE"),
+        (vec!["--id", "a", "--label", "x_/app=b"], "--label x_/app=b: write KEY=VALUE"),
+        (vec!["--id", "a", "--namespace", "A B"], "--namespace \"A B\": write the name of a namespace"),
+        (vec!["--id", "a", "--name", "../x"], "--name \"../x\": write small letters"),
     ] {
         let arguments: Vec<_> = ["key", "new"].into_iter().chain(arguments.iter().copied()).collect();
         let joined: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();

@@ -15,7 +15,7 @@ use ravelin_controller::{
 };
 use serde::Serialize;
 
-use super::SECRET_TYPE;
+use super::{SECRET_TYPE, unread};
 use crate::output::Output;
 
 /// List the keys that are in files
@@ -47,9 +47,8 @@ struct Row {
 
 pub(super) fn run(args: &ListArgs) -> anyhow::Result<()> {
     let once = read_once(&args.paths);
-    if !once.complete {
-        let first = once.world.findings.first().map(|told| format!("{}: {}", told.file, told.finding.message));
-        bail!("not all could be read: {}", first.unwrap_or_default());
+    if let Some(unread) = unread(&once) {
+        bail!("not all could be read: {unread}");
     }
     let now = Timestamp::now();
     let secrets = once.world.model.secrets.iter().filter(|(_, secret)| secret.spec.type_ == SECRET_TYPE);

@@ -71,10 +71,18 @@ fn manifest(args: &NewArgs, key: &str, now: Timestamp) -> anyhow::Result<Value> 
     if args.id.trim().is_empty() {
         bail!("--id is empty; it is the caller's name");
     }
-    let labels = args
-        .labels
-        .iter()
-        .map(|label| label.split_once('=').with_context(|| format!("--label {label}: write KEY=VALUE")));
+    if args.id.len() > 253 || args.id.contains(char::is_control) {
+        bail!("--id: it has at most 253 bytes and no control characters, for it is the caller's name");
+    }
+    if !is_name(&args.namespace, 63, "-") {
+        bail!("--namespace {:?}: write the name of a namespace, such as shop", args.namespace);
+    }
+    if let Some(name) = args.name.as_ref().filter(|name| !is_name(name, 253, "-.")) {
+        bail!("--name {name:?}: write small letters, digits, - and . only");
+    }
+    let labels = args.labels.iter().map(|label| {
+        label.split_once('=').filter(is_label).with_context(|| format!("--label {label}: write KEY=VALUE"))
+    });
     let labels = labels.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
     for word in args.scopes.iter().chain(&args.groups) {
         if word.is_empty() || word.contains(char::is_whitespace) {
@@ -101,6 +109,26 @@ fn manifest(args: &NewArgs, key: &str, now: Timestamp) -> anyhow::Result<Value> 
         metadata["labels"] = json!(labels);
     }
     Ok(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": SECRET_TYPE, "stringData": data}))
+}
+
+/// As Kubernetes wants the names of objects, as far as a letter can tell.
+fn is_name(text: &str, longest: usize, marks: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(plain)
+        && text.ends_with(plain)
+        && text.len() <= longest
+        && text.chars().all(|c| plain(c) || marks.contains(c))
+}
+
+/// As Kubernetes wants labels: a manifest with others could not be applied, and the key is shown only once.
+fn is_label((key, value): &(&str, &str)) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric();
+    let word = |text: &str| {
+        let marks = |c: char| plain(c) || matches!(c, '-' | '_' | '.');
+        text.starts_with(plain) && text.ends_with(plain) && text.len() <= 63 && text.chars().all(marks)
+    };
+    let (prefix, name) = key.split_once('/').map_or((None, *key), |(prefix, name)| (Some(prefix), name));
+    prefix.is_none_or(|prefix| is_name(prefix, 253, "-.")) && word(name) && (value.is_empty() || word(value))
 }
 
 /// Two keys of one caller have two names, so that the old one goes on while the new one is handed out.

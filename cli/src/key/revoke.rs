@@ -13,7 +13,7 @@ use ravelin_controller::{
     object::{Kind, ObjectRef},
 };
 
-use super::{SECRET_TYPE, list::is_disabled};
+use super::{SECRET_TYPE, list::is_disabled, unread};
 
 /// Revoke keys that are in files: sets `disabled` in their manifests
 ///
@@ -43,7 +43,11 @@ pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
         writeln!(io::stdout(), "revoked {} in {file}", reference.key)?;
         revoked.push(reference);
     }
-    if revoked.is_empty() && found(args, &read_once(&args.paths)).is_empty() {
+    let once = read_once(&args.paths);
+    if let Some(unread) = unread(&once) {
+        bail!("not all could be read, and there may be more of these keys: {unread}");
+    }
+    if revoked.is_empty() && found(args, &once).is_empty() {
         bail!(
             "no key of `{}` in namespace {}; `ravelin key list PATH` shows which there are",
             args.key,

@@ -338,9 +338,9 @@ impl AuthPolicy {
     }
 }
 
-/// CGI and its heirs read `_` and `-` in a header's name as the same.
+/// CGI and its heirs read `_` and `-` in a header's name as the same, and some of them every mark.
 pub(crate) fn looks_like(name: &HeaderName, ours: &HeaderName) -> bool {
-    let same = |a: u8, b: u8| a == b || (matches!(a, b'_' | b'-') && matches!(b, b'_' | b'-'));
+    let same = |a: u8, b: u8| a == b || !(a.is_ascii_alphanumeric() || b.is_ascii_alphanumeric());
     let (name, ours) = (name.as_str().as_bytes(), ours.as_str().as_bytes());
     name.len() == ours.len() && name.iter().zip(ours).all(|(a, b)| same(*a, *b))
 }

@@ -67,7 +67,8 @@ impl Check<'_> {
             return checked;
         }
         if !schema.one_of.is_empty() && !schema.one_of.contains(&checked.value) {
-            let words: Vec<_> = schema.one_of.iter().filter_map(Value::as_str).collect();
+            let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let words: Vec<_> = schema.one_of.iter().map(word).collect();
             let shown = shown(schema, node);
             self.flaw(node.place, format!("{shown} is not a value of this field"), one_of(&words));
             return unsound();
@@ -350,7 +351,7 @@ fn clipped(text: &str) -> String {
     clipped
 }
 
-fn one_of(words: &[&str]) -> String {
+fn one_of(words: &[impl std::borrow::Borrow<str>]) -> String {
     format!("write one of {}", words.join(", "))
 }
 

@@ -35,7 +35,11 @@ pub(super) struct Span {
 pub(super) struct Window {
     marks: Vec<Mark>,
     until: u64,
+    /// When the last of those who wait goes on, and not by a grain later.
+    behind: u64,
 }
+
+static EMPTY: Window = Window { marks: Vec::new(), until: 0, behind: 0 };
 
 /// It is taken.
 pub(super) struct Noted {
@@ -89,22 +93,23 @@ impl Span {
         if let Some(window) = window {
             window.forget(now.checked_sub(self.per));
         }
-        let marks = window.as_ref().map_or(&[][..], |window| &window.marks);
-        let (Ok(count), Some(at)) = (u32::try_from(cost), self.admits_at(marks, cost, now)) else {
-            return Err(Refused { level: self.level_of(marks, now), retry_in: None });
+        let known = window.as_ref().unwrap_or(&EMPTY);
+        let (Ok(count), Some(at)) = (u32::try_from(cost), self.admits_at(known, cost, now)) else {
+            return Err(Refused { level: self.level_of(known, now), retry_in: None });
         };
         if count == 0 {
-            return Ok(Noted { level: self.level_of(marks, now), wait: Duration::ZERO, at: now });
+            return Ok(Noted { level: self.level_of(known, now), wait: Duration::ZERO, at: now });
         }
         let wait = Duration::from_nanos(at - now);
         if wait > patience {
-            return Err(Refused { level: self.level_of(marks, now), retry_in: Some(wait) });
+            return Err(Refused { level: self.level_of(known, now), retry_in: Some(wait) });
         }
         let window = window.get_or_insert_default();
+        window.behind = at;
         let at = at.div_ceil(self.grain).saturating_mul(self.grain);
         window.add(at, count);
         window.until = at.saturating_add(self.per);
-        Ok(Noted { level: self.level_of(&window.marks, now), wait, at })
+        Ok(Noted { level: self.level_of(window, now), wait, at })
     }
 
     /// Gives back what was taken for a request that did not pass after all.
@@ -119,7 +124,10 @@ impl Span {
                 }
             }
             match known.marks.last() {
-                Some(last) => known.until = last.at.saturating_add(self.per),
+                Some(last) => {
+                    known.until = last.at.saturating_add(self.per);
+                    known.behind = known.behind.min(last.at);
+                }
                 None => *window = None,
             }
         });
@@ -128,18 +136,17 @@ impl Span {
     /// Takes nothing.
     pub(super) fn level(&self, keys: &Keys<Window>, key: Key, now: Instant) -> Level {
         let now = keys.nanos(now);
-        keys.read(key, |window| self.level_of(window.map_or(&[], |window| &window.marks), now))
+        keys.read(key, |window| self.level_of(window.unwrap_or(&EMPTY), now))
     }
 
     /// When `cost` passes, if nobody else comes; `None`: never.
-    fn admits_at(&self, marks: &[Mark], cost: u64, now: u64) -> Option<u64> {
+    fn admits_at(&self, window: &Window, cost: u64, now: u64) -> Option<u64> {
         let room = self.requests.checked_sub(cost)?;
         let counted = |mark: &&Mark| mark.at.saturating_add(self.per) > now;
-        let mut used: u64 = marks.iter().filter(counted).map(|mark| u64::from(mark.count)).sum();
-        // Nobody overtakes who waits; what was only rounded up waits for nobody.
-        let ahead = marks.last().map(|mark| mark.at).filter(|last| *last > now.saturating_add(self.grain - 1));
-        let mut at = now.max(ahead.unwrap_or(0));
-        for mark in marks.iter().filter(counted) {
+        let mut used: u64 = window.marks.iter().filter(counted).map(|mark| u64::from(mark.count)).sum();
+        // Nobody overtakes who waits.
+        let mut at = now.max(window.behind);
+        for mark in window.marks.iter().filter(counted) {
             if used <= room {
                 break;
             }
@@ -149,11 +156,11 @@ impl Span {
         Some(at)
     }
 
-    fn level_of(&self, marks: &[Mark], now: u64) -> Level {
+    fn level_of(&self, window: &Window, now: u64) -> Level {
         let counted = |mark: &&Mark| mark.at.saturating_add(self.per) > now;
-        let used: u64 = marks.iter().filter(counted).map(|mark| u64::from(mark.count)).sum();
+        let used: u64 = window.marks.iter().filter(counted).map(|mark| u64::from(mark.count)).sum();
         let remaining = self.requests.saturating_sub(used);
-        let more = if used == 0 { Some(now) } else { self.admits_at(marks, remaining + 1, now) };
+        let more = if used == 0 { Some(now) } else { self.admits_at(window, remaining + 1, now) };
         Level { remaining, more_in: Some(Duration::from_nanos(more.unwrap_or(now).saturating_sub(now))), term: None }
     }
 }

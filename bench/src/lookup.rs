@@ -71,6 +71,7 @@ fn route(n: usize) -> Part<Route> {
         limits: vec![],
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
+        filters: None,
         action: Action::Reject(Broken::RouteInvalid),
         timeouts: Timeouts::default(),
     };

@@ -13,7 +13,9 @@ use ravelin_snapshot::route::{Match, PathMatch};
 use serde::Serialize;
 
 use crate::{
+    filter::cors,
     reject::Reason,
+    request::RequestView,
     table::{Table, Tried, Why},
 };
 use judge::Guards;
@@ -116,6 +118,10 @@ pub enum Does {
     Reject {
         reason: &'static str,
     },
+    /// It answers a browser that asks leave for this method; no policy is asked.
+    Preflight {
+        method: String,
+    },
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -137,6 +143,9 @@ pub struct Refusal {
 /// Judges `request` by `table` at this moment.
 pub fn explain(table: &Table, request: &ExplainRequest, now: Instant, clock: SystemTime) -> Explanation {
     let view = request.view();
+    let preflight = table.preflight(&view, clock);
+    let requested = cors::requested(view.method, view.headers).filter(|_| preflight.is_some());
+    let view = RequestView { method: requested.as_ref().unwrap_or(view.method), ..view };
     let tried = table.trace(&view, clock);
     let winner = tried.iter().position(|tried| tried.why.is_none());
     let mut explanation = Explanation {
@@ -151,6 +160,10 @@ pub fn explain(table: &Table, request: &ExplainRequest, now: Instant, clock: Sys
     };
     if !request.is_directed(table) {
         explanation.refuse(Reason::Misdirected);
+        return explanation;
+    }
+    if preflight.is_some() {
+        explanation.action = Some(Does::Preflight { method: view.method.to_string() });
         return explanation;
     }
     match table.find(&view, clock) {

@@ -1,8 +1,17 @@
-//! What a rule changes on a request or answer: headers, host and path, redirects, direct responses.
+//! What a rule changes on a request or answer: headers, host and path, redirects, direct responses; and what few rules do.
+
+pub mod cors;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use ravelin_snapshot::route;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use ravelin_snapshot::{filter, route};
+
+use self::cors::Cors;
+
+/// What few rules have.
+pub struct Filters {
+    pub cors: Option<Cors>,
+}
 
 /// Changes of headers, in Gateway API's order: `set`, then `add`, then `remove`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,6 +64,13 @@ pub struct DirectResponse {
     pub status: StatusCode,
     pub content_type: Option<HeaderValue>,
     pub body: Bytes,
+}
+
+impl Filters {
+    pub fn compile(said: &filter::Filters) -> Result<Self, String> {
+        let filter::Filters { cors } = said;
+        Ok(Self { cors: cors.as_ref().map(Cors::compile).transpose()? })
+    }
 }
 
 impl HeaderEdits {
@@ -163,6 +179,17 @@ impl DirectResponse {
             content_type: kind.map(value).transpose()?,
             body: Bytes::from(said.body.clone()),
         })
+    }
+}
+
+/// Says that the answer depends on this header of the request (RFC 9110, 12.5.5).
+fn vary(headers: &mut HeaderMap, name: &HeaderName) {
+    let said = |value: &HeaderValue| {
+        let list = value.to_str().unwrap_or_default();
+        list.split(',').map(str::trim).any(|one| one == "*" || one.eq_ignore_ascii_case(name.as_str()))
+    };
+    if !headers.get_all(header::VARY).iter().any(said) {
+        headers.append(header::VARY, HeaderValue::from(name.clone()));
     }
 }
 

@@ -2,16 +2,17 @@
 
 mod forward;
 mod headers;
+mod homeward;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::Rc,
     time::{Instant, SystemTime},
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
-use self::headers::CallerHeaders;
+use self::{headers::CallerHeaders, homeward::Homeward};
 use crate::{
     body::AnswerBody,
     expression::Scope,
@@ -41,6 +42,8 @@ struct Exchange<'a> {
     clock: SystemTime,
     grpc: bool,
     record: &'a RefCell<Box<Record>>,
+    /// What is left to be done with the answer.
+    homeward: &'a Cell<Option<Box<Homeward<'a>>>>,
 }
 
 /// Answers one request. It never fails: what goes wrong becomes an answer with a reason. The request is boxed, for it passes
@@ -55,16 +58,19 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
     let (now, clock) = (Instant::now(), SystemTime::now());
     let record = RefCell::new(Record::begin(&worker.recorder, now, clock, &request));
     request.body().count(|| record.borrow_mut().received());
-    let answered = match Target::read(&request, connection, id.clone(), &settings.trusted_proxies, &settings.bounds) {
+    let target = Target::read(&request, connection, id.clone(), &settings.trusted_proxies, &settings.bounds);
+    let homeward = Cell::new(None);
+    let answered = match &target {
         Ok(target) => {
-            record.borrow_mut().target(&target);
+            record.borrow_mut().target(target);
+            let table = &*table;
             let exchange =
-                Exchange { worker, table: &table, connection, target: &target, now, clock, grpc, record: &record };
+                Exchange { worker, table, connection, target, now, clock, grpc, record: &record, homeward: &homeward };
             exchange.stages(request).await
         }
         Err(reject) => {
             record.borrow_mut().peer(connection.peer);
-            Err(reject)
+            Err(reject.clone())
         }
     };
     let malformed =
@@ -74,6 +80,9 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
         let refused = Refused { request_id: id.to_str().unwrap_or_default(), grpc };
         reject.render(refused).map(AnswerBody::from)
     });
+    if let Some(homeward) = homeward.take() {
+        answer = homeward.apply(answer);
+    }
     answer.headers_mut().insert(X_REQUEST_ID, id);
     if malformed && !http2 {
         // Who sends such a head may see the next one begin elsewhere than we do.
@@ -104,9 +113,16 @@ impl<'a> Exchange<'a> {
             id: target.id(),
             source: target.client.source,
         };
+        if let Some((found, cors)) = table.preflight(&view, clock) {
+            self.record.borrow_mut().rule(found.rule);
+            return Ok(cors.preflight(view.headers)); // before the policies: browsers send no credentials with it
+        }
         let found = table.find(&view, clock).ok_or(Reason::NoRoute)?;
         let rule = found.rule;
         self.record.borrow_mut().rule(rule);
+        if let Some(filters) = &rule.filters {
+            self.homeward.set(Some(Box::new(Homeward::new(filters, &request))));
+        }
         let anonymous = Caller::default();
         let scope = Scope { request: &view, caller: &anonymous, route: &rule.name, now: clock };
         let welcome = network(table, rule, &view)?; // who may not come takes nobody's tokens

@@ -24,6 +24,7 @@ use ravelin_snapshot::{
 use tokio::runtime::Handle;
 
 use crate::{
+    filter::cors::{self, Cors},
     metrics::Label,
     policy::{
         auth::{AuthPolicy, Issuers},
@@ -188,6 +189,14 @@ impl Table {
     /// The rule for a request: the most specific host that has one, then Gateway API's precedence of matches.
     pub fn find(&self, request: &RequestView<'_>, now: SystemTime) -> Option<Found<'_>> {
         self.hosts.find(request, now)
+    }
+
+    /// If this is a preflight for a rule that answers those: the rule of the request that a browser asks leave for.
+    pub fn preflight(&self, request: &RequestView<'_>, now: SystemTime) -> Option<(Found<'_>, &Cors)> {
+        let method = cors::requested(request.method, request.headers)?;
+        let found = self.find(&RequestView { method: &method, ..*request }, now)?;
+        let cors = found.rule.filters.as_ref()?.cors.as_ref()?;
+        Some((found, cors))
     }
 
     pub fn auth(&self, slot: Slot) -> &AuthPolicy {

@@ -166,6 +166,7 @@ fn broken(name: String, matches: Vec<route::Match>) -> Rule {
         limits: Vec::new(),
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
+        filters: None,
         action: Action::Reject(Broken::RouteInvalid),
         timeouts: route::Timeouts::default(),
     }
@@ -196,7 +197,7 @@ fn rule(
     let timeouts = timeouts.as_ref().map(|said| self::timeouts(said, field.member("timeouts"), notes));
     notes.unsupported(field.member("retry"), retry.as_ref());
     notes.unsupported(field.member("sessionPersistence"), session_persistence.as_ref());
-    let filter::Filters { request_headers, response_headers, rewrite, redirect, respond } = filters;
+    let filter::Filters { request_headers, response_headers, rewrite, redirect, respond, others } = filters;
     let said = action::Said {
         namespace: &object.meta.key.namespace,
         load_balancing: load_balancing.as_ref(),
@@ -212,6 +213,7 @@ fn rule(
         limits: Vec::new(),
         request_headers,
         response_headers,
+        filters: (!others.is_empty()).then(|| Box::new(others)),
         action,
         timeouts: timeouts.unwrap_or_default(),
     }

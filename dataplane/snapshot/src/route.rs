@@ -4,7 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ObjectKey, PolicyKey, backend::Algorithm, backend::BackendKey, expression::Expression, host::HostPattern};
+use crate::{
+    ObjectKey, PolicyKey,
+    backend::{Algorithm, BackendKey},
+    expression::Expression,
+    filter::Filters,
+    host::HostPattern,
+};
 
 /// One route object, compiled. The unit in which routes travel and in which the data plane's table is rebuilt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +62,9 @@ pub struct Rule {
     /// On every answer of this rule that comes from a backend or a direct response.
     #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
     pub response_headers: HeaderChanges,
+    /// What few rules have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Box<Filters>>,
     pub action: Action,
     pub timeouts: Timeouts,
 }

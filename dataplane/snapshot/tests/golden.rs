@@ -16,6 +16,7 @@ use ravelin_snapshot::{
     backend::{Address, Algorithm, Backend, BackendKey, BackendKind, Connections, Endpoint, Protocol},
     certificate::Certificate,
     expression::{Attribute, Expression, Function, MAX_DEPTH, Node},
+    filter::{Allowed, Cors, Filters},
     jwk::{Jwk, Material},
     jwt::{ClaimNames, JwksUri, JwtAlgorithm, JwtMethod, JwtProvider, KeySource},
     rate_limit::{
@@ -178,6 +179,19 @@ fn changes() -> HeaderChanges {
     HeaderChanges { set: pair("x-set"), add: pair("x-add"), remove: vec!["x-remove".into()] }
 }
 
+fn filters() -> Filters {
+    let these = |one: &str| Allowed::These(vec![one.into()]);
+    let cors = Cors {
+        origins: these("https://*.b.example"),
+        methods: these("PUT"),
+        headers: these("x-a"),
+        exposed: Allowed::All,
+        credentials: true,
+        max_age_s: 5,
+    };
+    Filters { cors: Some(cors) }
+}
+
 fn rewrite(path: PathRewrite) -> Rewrite {
     Rewrite { hostname: Some("inner.example".into()), path: Some(path) }
 }
@@ -198,6 +212,7 @@ fn rule(name: &str, path: PathMatch, action: Action) -> Rule {
         limits: vec![Guard::Policy(key("much")), Guard::Closed(key("lost"))],
         request_headers: changes(),
         response_headers: changes(),
+        filters: Some(Box::new(filters())),
         action,
         timeouts: Timeouts { request_ms: Some(1), backend_request_ms: Some(2), stream_idle_ms: Some(3) },
     }

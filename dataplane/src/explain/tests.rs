@@ -37,6 +37,7 @@ fn rule(name: &str, path: &str, method: Option<&str>, action: route::Action) -> 
         limits: vec![],
         request_headers: Default::default(),
         response_headers: Default::default(),
+        filters: None,
         action,
         timeouts: Default::default(),
     }

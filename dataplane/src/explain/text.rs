@@ -79,6 +79,7 @@ impl fmt::Display for Does {
             }
             Self::Redirect { status, location } => writeln!(f, "action  redirect, {status}, to {location}"),
             Self::Respond { status } => writeln!(f, "action  direct response, {status}"),
+            Self::Preflight { method } => writeln!(f, "action  answer a CORS preflight for {method}, 204"),
             Self::Reject { reason } => writeln!(f, "action  refuse every request: {reason}"),
         }
     }

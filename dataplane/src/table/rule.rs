@@ -10,7 +10,7 @@ use ravelin_snapshot::{
 
 use super::{Slot, Slots};
 use crate::{
-    filter::{DirectResponse, HeaderEdits, Redirect, Rewrite},
+    filter::{DirectResponse, Filters, HeaderEdits, Redirect, Rewrite},
     metrics::Label,
     policy::{auth::AuthPolicy, limit::RateLimitPolicy},
     reject::Reason,
@@ -28,6 +28,8 @@ pub struct Rule {
     pub limits: Vec<Guard>,
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
+    /// What few rules have.
+    pub filters: Option<Box<Filters>>,
     pub action: Action,
     pub timeouts: Timeouts,
 }
@@ -123,6 +125,7 @@ impl Names<'_> {
             limits: limits.collect::<Result<_, _>>()?,
             request_headers: HeaderEdits::compile(&said.request_headers)?,
             response_headers: HeaderEdits::compile(&said.response_headers)?,
+            filters: said.filters.as_deref().map(Filters::compile).transpose()?.map(Box::new),
             action: self.action(&said.action)?,
             timeouts: Timeouts {
                 request: request_ms.map(Duration::from_millis),

@@ -146,6 +146,7 @@ fn rule(name: &str, matches: Vec<Match>) -> Said {
         limits: vec![],
         request_headers: Default::default(),
         response_headers: Default::default(),
+        filters: None,
         action: Action::Reject(Broken::RouteInvalid),
         timeouts: Timeouts::default(),
     }

@@ -104,6 +104,7 @@ pub(crate) fn route(host: HostPattern, action: Action) -> Route {
         limits: Vec::new(),
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
+        filters: None,
         action,
         timeouts: Timeouts::default(),
     };

@@ -108,7 +108,11 @@ fn backends(
         let target = reference::backend(work, reads, notes, field, said.namespace, BackendReference::from(reference));
         let filters_field = field.member("filters");
         let filters = filter::compile(&reference.filters, said.prefixed, filters_field, notes);
-        let filter::Filters { request_headers, response_headers, rewrite, redirect, respond } = filters;
+        let filter::Filters { request_headers, response_headers, rewrite, redirect, respond, others } = filters;
+        if !others.is_empty() {
+            let message = "a backend's filters change headers, host and path alone";
+            notes.invalid(filters_field, message, "Move the filter to the rule.");
+        }
         if redirect.is_some() || respond.is_some() {
             let message = "a backend's filters cannot answer in its place";
             notes.invalid(filters_field, message, "Move the filter to the rule.");

@@ -1,10 +1,15 @@
 //! What is done to requests and answers on the way.
 
+mod cors;
+
 use ravelin_crds::{
     DirectResponse, FilterType, HeaderModifier, HttpHeader, PathModifier, PathModifierType, RedirectScheme,
     RequestRedirect, RouteFilter, UrlRewrite,
 };
-use ravelin_snapshot::route::{self, HeaderChanges, PathRewrite, Redirect, Rewrite};
+use ravelin_snapshot::{
+    filter,
+    route::{self, HeaderChanges, PathRewrite, Redirect, Rewrite},
+};
 
 use super::matches::{normal, without_final_slash};
 use crate::{
@@ -27,6 +32,7 @@ pub(super) struct Filters {
     pub(super) rewrite: Option<Rewrite>,
     pub(super) redirect: Option<Redirect>,
     pub(super) respond: Option<route::DirectResponse>,
+    pub(super) others: filter::Filters,
 }
 
 /// What is wrong is noted; the result is then of no use. `prefixed`: every match of the rule is a prefix.
@@ -83,8 +89,10 @@ fn one(said: &RouteFilter, prefixed: bool, field: Field<'_>, notes: &mut Notes, 
     if let Some(said) = direct_response {
         filters.respond = Some(respond(said, field.member("directResponse"), notes));
     }
+    if let Some(said) = cors {
+        filters.others.cors = Some(cors::compile(said, field.member("cors"), notes));
+    }
     notes.unsupported(field.member("requestMirror"), request_mirror.as_ref());
-    notes.unsupported(field.member("cors"), cors.as_ref());
     notes.unsupported(field.member("externalAuth"), external_auth.as_ref());
     notes.unsupported(field.member("extensionRef"), extension_ref.as_ref());
     notes.unsupported(field.member("compression"), compression.as_ref());

@@ -107,6 +107,7 @@ mod tests {
             limits: limits.into_iter().map(|limit| Guard::Policy(key(limit))).collect(),
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
+            filters: None,
             action: Action::Reject(Broken::RouteInvalid),
             timeouts: Timeouts::default(),
         };

@@ -28,6 +28,7 @@ fn world(routes: u8, stamp: u32) -> Snapshot {
             limits: Vec::new(),
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
+            filters: None,
             action: Action::Reject(Broken::RouteInvalid),
             timeouts: Timeouts::default(),
         };

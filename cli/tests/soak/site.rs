@@ -289,15 +289,16 @@ fn backend(name: &str, port: u16) -> String {
     )
 }
 
-/// The key that the clients send, or another one. The sums are of `alpha` and `beta`.
+/// The key that the clients send, or another one. The sums are of `alpha` and `beta`; the live table shows neither, so that
+/// only the ids tell which of the two is in force.
 fn key(known: bool) -> String {
-    let sum = match known {
-        true => "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8",
-        false => "f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753",
+    let (id, sum) = match known {
+        true => ("alpha", "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8"),
+        false => ("beta", "f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753"),
     };
     format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: key, labels: {{app: soak}}}}\ntype: ravelin.dev/api-key\n\
-         stringData: {{id: someone, sha256: {sum}}}\n"
+         stringData: {{id: {id}, sha256: {sum}}}\n"
     )
 }
 

@@ -1,6 +1,7 @@
 //! A folder of files and the world that it amounts to. Equal folders give equal worlds, whatever they went through, but for
 //! files that are broken: what those last said stays.
 
+mod settle;
 mod walk;
 
 use std::{
@@ -22,6 +23,7 @@ use crate::{
     publish::World,
     verdict::Reason,
 };
+use settle::Settling;
 pub(super) use walk::{Listing, MAX_FILES, Unreadable, read_text, text_of, walk};
 
 /// What is known of a folder.
@@ -42,11 +44,10 @@ pub(super) struct Folder {
     blind: Option<PathBuf>,
     /// There are files that should be looked at again in a moment, whether or not anybody speaks of them.
     pub(super) unsettled: bool,
+    settling: Settling,
+    /// It was looked at before, and a world was made of it.
+    begun: bool,
 }
-
-/// In a folder that was just made, a file may have been half written before anybody watched. It is read once it has been
-/// left alone for so long.
-pub(super) const SETTLING: Duration = Duration::from_millis(50);
 
 /// One file.
 #[derive(Debug, Default)]
@@ -84,11 +85,15 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Changed a moment ago, as far as clocks can be trusted.
-    fn is_fresh(&self) -> bool {
+    fn of(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|metadata| Self::from(&metadata))
+    }
+
+    /// Written to a moment ago, as far as clocks can be trusted.
+    fn is_younger_than(&self, limit: Duration) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let modified = Duration::new(self.modified.0.try_into().unwrap_or(0), self.modified.1.try_into().unwrap_or(0));
-        now.checked_sub(modified).is_some_and(|age| age < SETTLING)
+        now.checked_sub(modified).is_some_and(|age| age < limit)
     }
 }
 
@@ -110,8 +115,8 @@ pub(super) struct Touched {
     /// All of them.
     pub(super) all: bool,
     pub(super) changed: HashSet<PathBuf>,
-    /// Folders that were made (not moved here, whole).
-    pub(super) made: HashSet<PathBuf>,
+    /// Files that were moved here, whole.
+    pub(super) moved: HashSet<PathBuf>,
     /// Somebody is in the middle of writing them.
     pub(super) being_written: HashSet<PathBuf>,
 }
@@ -128,21 +133,35 @@ impl Folder {
             findings: Vec::new(),
             blind: None,
             unsettled: false,
+            settling: Settling::default(),
+            begun: false,
         }
     }
 
+    /// Of a folder that is changed while it is looked at. What was written to or went missing within `patience` does not
+    /// count yet.
+    pub(super) fn with_patience(mut self, patience: Duration) -> Self {
+        self.settling.patience = patience;
+        self
+    }
+
     /// Looks at the folder, takes over what changed, and says whether anything did. `enter` is told of each folder before it
-    /// is listed, so that no change is missed between the two.
+    /// is listed, so that no change is missed between the two. The first world counts as a change.
     pub(super) fn refresh(&mut self, touched: &Touched, enter: &mut dyn FnMut(&Path)) -> bool {
         let listing = walk(&self.root, self.max_files, enter);
-        let mut changed = listing.findings != self.findings;
+        let Some(touched) = self.when_settled(&listing, touched) else {
+            self.unsettled = true;
+            return false;
+        };
+        let mut changed = !self.begun || listing.findings != self.findings;
         self.findings.clone_from(&listing.findings);
-        if listing.complete {
-            let keeps = |path: &PathBuf| listing.files.contains_key(path) || listing.is_hidden(path);
-            let gone: Vec<_> = self.files.keys().filter(|path| !keeps(path)).cloned().collect();
-            for path in gone {
+        self.unsettled = false;
+        for path in self.files.keys().filter(|path| !listing.keeps(path)).cloned().collect::<Vec<_>>() {
+            if self.is_gone(&path) {
                 changed = true;
                 self.forget(&path);
+            } else {
+                self.unsettled |= listing.complete;
             }
         }
         let unknown =
@@ -150,14 +169,17 @@ impl Folder {
         let blind = listing.beyond.iter().chain(listing.hidden.iter().filter(unknown)).next().cloned();
         changed |= self.blind != blind;
         self.blind = blind;
-        self.unsettled = false;
         for (path, stamp) in &listing.files {
-            if touched.made.iter().any(|folder| path.starts_with(folder)) && stamp.is_fresh() {
-                self.unsettled = true;
-            } else if !touched.being_written.contains(path) {
-                changed |= self.look(path, *stamp, touched);
+            let in_hand = self.is_in_hand(path, stamp, &touched);
+            self.unsettled |= in_hand;
+            if !in_hand && !touched.being_written.contains(path) {
+                changed |= self.look(path, *stamp, &touched);
+            } else if !self.begun {
+                // Written to for long, from the start.
+                self.files.entry(path.clone()).or_default().blind = true;
             }
         }
+        self.begun = true;
         changed
     }
 
@@ -167,9 +189,16 @@ impl Folder {
         if known.stamp == Some(stamp) && !touched.all && !touched.changed.contains(path) {
             return false;
         }
-        known.stamp = Some(stamp);
         let name = path.display().to_string();
-        let text = match read_text(path) {
+        let text = read_text(path);
+        if Stamp::of(path) != Some(stamp) {
+            // Changed since it was listed: nobody knows whether that was read before it, after it or in the middle of it.
+            self.unsettled = true;
+            known.blind |= !self.begun;
+            return false;
+        }
+        known.stamp = Some(stamp);
+        let text = match text {
             Ok(text) => text,
             Err(failure) => {
                 // Judged anew when it can be read again, even if it then says what it said before.

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::folder::{Folder, SETTLING, Touched};
+use super::folder::{Folder, Touched};
 use crate::{files::FileFinding, publish::World, verdict::Finding};
 use events::Events;
 
@@ -26,6 +26,8 @@ use events::Events;
 const QUIET: Duration = Duration::from_millis(4);
 /// However busy the folder is, a world is sent after this time.
 const LONGEST_WAIT: Duration = Duration::from_millis(40);
+/// What was written to or removed this short ago may be in the middle of its change. It is looked at again after this time.
+const SETTLING: Duration = Duration::from_millis(50);
 /// The folder is looked at this often even if nobody says that it changed: events get lost, and some file systems have none.
 const LOOK_ANYWAY: Duration = Duration::from_secs(10);
 /// The same where the system gives no events at all, because it ran out of watches.
@@ -47,13 +49,13 @@ pub async fn follow(root: PathBuf, worlds: watch::Sender<Option<Arc<World>>>) ->
     std::fs::read_dir(&root).map_err(|error| FollowError::Folder { path: root.clone(), error })?;
     let events = Arc::new(Events::default());
     let watches = Watches::new(&root, Arc::clone(&events))?;
-    let mut state = State { folder: Folder::new(root), watches };
+    let mut state = State { folder: Folder::new(root).with_patience(SETTLING), watches };
     let mut touched = Touched { all: true, ..Touched::default() };
     let mut told = Vec::new();
     loop {
         let (next, changed) = tokio::task::spawn_blocking(move || state.refresh(&touched)).await?;
         state = next;
-        if changed || worlds.borrow().is_none() {
+        if changed {
             let world = state.folder.world();
             tell(&world, &mut told);
             worlds.send_replace(Some(Arc::new(world)));

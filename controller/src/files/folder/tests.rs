@@ -185,3 +185,99 @@ fn what_is_kept_by_file_systems_and_editors_is_passed_over() {
     let world = watched.look();
     assert!(!is_closed(&world) && world.findings.is_empty(), "{:?}", world.findings);
 }
+
+/// As a folder is followed: nobody says which file changed, and none counts before an hour has passed.
+fn watched_with_patience() -> Watched {
+    let mut watched = Watched::new();
+    fs::write(watched.path("a.yaml"), namespace("policy")).unwrap();
+    assert_eq!(names(&watched.look()), ["policy"]);
+    watched.1.settling.patience = Duration::from_secs(3600);
+    watched
+}
+
+/// Changes that a look may fall into the middle of, none of which has said that anything is gone.
+#[test]
+fn a_file_that_is_empty_or_away_for_a_moment_keeps_what_it_said_and_nothing_else_counts_before() {
+    let changes: [Change; 5] = [
+        ("emptied, to be written in place", |root| drop(fs::File::create(root.join("a.yaml")).unwrap())),
+        ("written by halves", |root| fs::write(root.join("a.yaml"), namespace("half")).unwrap()),
+        ("away, to be made anew", |root| fs::remove_file(root.join("a.yaml")).unwrap()),
+        ("made anew, and still empty", |root| {
+            fs::remove_file(root.join("a.yaml")).unwrap();
+            // So that the new file is not the old one by its number.
+            fs::write(root.join("other.txt"), "").unwrap();
+            fs::write(root.join("a.yaml"), "").unwrap();
+        }),
+        ("renamed", |root| fs::rename(root.join("a.yaml"), root.join("z.yaml")).unwrap()),
+    ];
+    for (what, change) in changes {
+        let mut watched = watched_with_patience();
+        change(watched.0.path());
+        fs::rename(written(&watched, "route"), watched.path("b.yaml")).unwrap();
+        let moved = Touched { moved: [watched.path("b.yaml")].into(), ..Touched::default() };
+        assert!(!watched.1.refresh(&moved, &mut |_| {}), "{what}: nothing else counts before");
+        assert_eq!(names(&watched.1.world()), ["policy"], "{what}");
+        assert!(watched.1.unsettled, "{what}: it is looked at again");
+        fs::write(watched.path("a.yaml"), namespace("policy2")).unwrap();
+        drop(fs::remove_file(watched.path("z.yaml")));
+        watched.1.settling.patience = Duration::ZERO;
+        assert!(watched.1.refresh(&Touched::default(), &mut |_| {}));
+        assert_eq!(names(&watched.1.world()), ["policy2", "route"], "{what}");
+        assert!(!watched.1.unsettled, "{what}");
+    }
+}
+
+/// A file beside the folder's others that is passed over.
+fn written(watched: &Watched, name: &str) -> PathBuf {
+    let path = watched.path(".draft.yaml");
+    fs::write(&path, namespace(name)).unwrap();
+    path
+}
+
+#[test]
+fn a_file_that_was_moved_here_counts_at_once_unless_it_was_emptied_since() {
+    let mut watched = watched_with_patience();
+    let path = watched.path("a.yaml");
+    let moved = Touched { changed: [path.clone()].into(), moved: [path.clone()].into(), ..Touched::default() };
+    fs::rename(written(&watched, "policy2"), &path).unwrap();
+    assert!(watched.1.refresh(&moved, &mut |_| {}));
+    assert_eq!(names(&watched.1.world()), ["policy2"]);
+    fs::rename(written(&watched, "policy3"), &path).unwrap();
+    drop(fs::File::create(&path).unwrap());
+    assert!(!watched.1.refresh(&moved, &mut |_| {}));
+    assert_eq!((names(&watched.1.world()), watched.1.unsettled), (vec!["policy2".to_owned()], true));
+}
+
+#[test]
+fn a_restless_folder_counts_after_a_while_but_for_the_files_that_are_in_hand_or_missing_since_this_moment() {
+    let mut watched = watched_with_patience();
+    fs::write(watched.path("gone.yaml"), namespace("gone")).unwrap();
+    watched.1.settling.patience = Duration::ZERO;
+    assert_eq!(names(&watched.look()), ["gone", "policy"]);
+    watched.1.settling.patience = Duration::from_secs(3600);
+    fs::remove_file(watched.path("gone.yaml")).unwrap();
+    fs::write(watched.path("a.yaml"), "").unwrap();
+    fs::rename(written(&watched, "route"), watched.path("b.yaml")).unwrap();
+    let moved = Touched { moved: [watched.path("b.yaml")].into(), ..Touched::default() };
+    assert!(!watched.1.refresh(&moved, &mut |_| {}));
+    let long_ago = std::time::Instant::now().checked_sub(Duration::from_secs(36_000)).unwrap();
+    watched.1.settling.waits_since = Some(long_ago);
+    assert!(watched.1.refresh(&Touched::default(), &mut |_| {}));
+    assert_eq!(names(&watched.1.world()), ["gone", "policy", "route"]);
+    assert!(watched.1.unsettled);
+}
+
+#[test]
+fn a_file_that_is_in_hand_for_long_from_the_start_closes_every_namespace_with_a_route_until_it_is_read() {
+    let mut watched = Watched::new();
+    fs::write(watched.path("route.yaml"), ROUTE).unwrap();
+    fs::write(watched.path("policy.yaml"), "").unwrap();
+    let path = watched.path("policy.yaml");
+    let touched = Touched { all: true, being_written: [path].into(), ..Touched::default() };
+    assert!(watched.1.refresh(&touched, &mut |_| {}));
+    assert!(is_closed(&watched.1.world()));
+    fs::write(watched.path("policy.yaml"), namespace("a")).unwrap();
+    assert!(watched.1.refresh(&Touched::default(), &mut |_| {}));
+    let world = watched.1.world();
+    assert_eq!((names(&world), is_closed(&world)), (vec!["a".to_owned()], false));
+}

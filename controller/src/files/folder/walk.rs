@@ -30,6 +30,11 @@ pub(in crate::files) struct Listing {
 }
 
 impl Listing {
+    /// Whether a file is there, or nobody can tell.
+    pub(in crate::files) fn keeps(&self, path: &Path) -> bool {
+        self.files.contains_key(path) || self.is_hidden(path)
+    }
+
     pub(in crate::files) fn is_hidden(&self, path: &Path) -> bool {
         self.hidden.iter().any(|hidden| path.starts_with(hidden))
     }

@@ -109,13 +109,18 @@ impl Events {
         }
         let Ok(below) = path.strip_prefix(&gathered.absolute) else { return false };
         let path = gathered.root.join(below);
+        // Of a move within the folder, both ends are told of by themselves as well.
+        let says_more =
+            !matches!(kind, EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both)));
         if writes {
             gathered.writing.insert(path.clone(), Instant::now());
-        } else if !matches!(kind, EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both))) {
+        } else if says_more {
             gathered.writing.remove(&path);
         }
-        if kind == EventKind::Create(CreateKind::Folder) {
-            gathered.touched.made.insert(path.clone());
+        if kind == EventKind::Modify(ModifyKind::Name(RenameMode::To)) {
+            gathered.touched.moved.insert(path.clone());
+        } else if says_more {
+            gathered.touched.moved.remove(&path);
         }
         gathered.touched.changed.insert(path);
         true

@@ -10,9 +10,14 @@ cargo test --locked -p ravelin-e2e --no-run
 
 export KUBECONFIG
 KUBECONFIG=$(mktemp)
+logs=$target/e2e-logs
 cleanup() {
     status=$?
-    ((status == 0)) || { kubectl get pods -A -o wide; kubectl -n ravelin-system logs -l app.kubernetes.io/name=ravelin --all-containers --tail 60 --prefix; } || true
+    if ((status)); then
+        df -h . # a full disk looks like anything else
+        kind export logs "$logs" --name "$NAME" >/dev/null && tail -n 15 "$logs"/*.log
+        [[ ! -s $KUBECONFIG ]] || { kubectl get pods -A -o wide; kubectl -n ravelin-system logs -l app.kubernetes.io/name=ravelin --all-containers --tail 60 --prefix; }
+    fi || true
     [[ ${KEEP:-} ]] && echo "left up: KUBECONFIG=$KUBECONFIG" || kind delete cluster --name "$NAME"
     exit "$status"
 }

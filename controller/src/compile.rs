@@ -7,6 +7,7 @@
 mod attach;
 mod auth;
 mod backend;
+mod balancing;
 mod certificate;
 mod grammar;
 mod graph;

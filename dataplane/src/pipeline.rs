@@ -3,6 +3,7 @@
 mod forward;
 mod headers;
 mod homeward;
+mod sticky;
 
 use std::{
     cell::{Cell, RefCell},

@@ -14,6 +14,7 @@ mod members;
 mod place;
 mod pool;
 mod resolve;
+mod retry;
 mod sending;
 mod timer;
 mod tunnel;
@@ -30,7 +31,7 @@ use http::{Request, Response, header::UPGRADE};
 use hyper::upgrade::OnUpgrade;
 use ravelin_snapshot::{
     Part,
-    backend::{self, Algorithm, BackendKey, Protocol},
+    backend::{self, Algorithm, BackendKey, Balancing, Protocol},
 };
 use tokio::runtime::Handle;
 
@@ -39,12 +40,13 @@ pub use self::{
     answer::UpstreamBody,
     endpoint::{Counts, Endpoint},
     pool::Pools,
+    retry::{Retries, Retry},
     tunnel::Tunnel,
     upload::Upload,
 };
 use self::{
     attempt::Attempt,
-    members::Membership,
+    members::{Membership, Wish},
     place::Overloaded,
     resolve::Source,
     timer::{Expired, Timer},
@@ -58,6 +60,7 @@ pub struct Backend {
     /// What its counts are under, from table to table.
     pub label: Arc<Label>,
     pub said: Part<backend::Backend>,
+    pub retries: Arc<Retries>,
     membership: Membership,
 }
 
@@ -65,9 +68,10 @@ pub struct Backend {
 pub struct Call<'a> {
     pub backend: &'a Arc<Backend>,
     /// Instead of the backend's own.
-    pub algorithm: Option<Algorithm>,
-    /// Ready to be sent: path, `Host`, headers; hop-by-hop headers are gone but for an upgrade that is to be tunnelled.
-    pub request: Box<Request<Upload>>,
+    pub balancing: Option<&'a Balancing>,
+    /// Of the request's key, for a consistent hash.
+    pub hash: Option<u64>,
+    pub retry: Option<&'a Retry>,
     /// When the whole exchange has to be over: `request_timeout`.
     pub deadline: Option<Instant>,
     /// How long one attempt may take until the answer's head: `backend_timeout`.
@@ -83,13 +87,37 @@ pub struct Call<'a> {
 /// A call that came to nothing.
 pub struct Failure {
     pub reason: Reason,
+    pub cause: Cause,
     /// The request, if it may be sent to another backend: nothing of it was written, or it is idempotent and has no body.
     pub request: Option<Box<Request<Upload>>>,
 }
 
+/// How a call came to nothing, as far as it matters for another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// There was no connection, or none in time: nothing was written.
+    Unreached,
+    /// It was closed before any byte of an answer.
+    Reset { written: bool },
+    /// The attempt took too long.
+    Timeout,
+    /// Another try would come to the same, or is not ours to make.
+    Other,
+}
+
 impl Failure {
-    fn new(reason: impl Into<Reason>, request: Option<Box<Request<Upload>>>) -> Self {
-        Self { reason: reason.into(), request }
+    pub(crate) fn new(reason: impl Into<Reason>, request: Option<Box<Request<Upload>>>) -> Self {
+        Self { reason: reason.into(), cause: Cause::Other, request }
+    }
+
+    /// There is no connection to send it over.
+    fn unwritten(reason: impl Into<Reason>, request: Box<Request<Upload>>) -> Self {
+        let reason = reason.into();
+        let cause = match reason {
+            Reason::BackendRefused | Reason::BackendTimeout => Cause::Unreached,
+            _ => Cause::Other,
+        };
+        Self { reason, cause, request: Some(request) }
     }
 }
 
@@ -105,8 +133,12 @@ impl Backend {
         // An endpoint's connections speak its backend's protocol.
         let kept = before.filter(|before| before.said.protocol == said.protocol).map(|before| &before.membership);
         let membership = Membership::new(&said.endpoints, kept, Source::System, runtime);
+        if let Algorithm::ConsistentHash(_) = said.balancing.algorithm {
+            membership.present().keys(); // here it holds up no request
+        }
         let label = before.map_or_else(|| Label::new(key), |before| Arc::clone(&before.label));
-        Self { key: key.clone(), label, said: said.clone(), membership }
+        let retries = Retries::new(&said.retry_budget, before.map(|before| &before.retries), Instant::now());
+        Self { key: key.clone(), label, said: said.clone(), retries, membership }
     }
 
     /// For `/backends` and metrics.
@@ -118,14 +150,22 @@ impl Backend {
 
 /// Chooses an endpoint, waits for a place, sends the request and returns the answer's head with its body to come.
 ///
-/// A request that has an `Upgrade` header and came over a connection that can be upgraded (server's extension) may be
+/// The request is ready to be sent: path, `Host`, headers; hop-by-hop headers are gone but for an upgrade that is to be
+/// tunnelled. One that has an `Upgrade` header and came over a connection that can be upgraded (server's extension) may be
 /// answered with a 101; the tunnel behind it begins when that answer has been sent to the client.
-pub async fn send(pools: &Pools, mut call: Call<'_>) -> Result<Response<Box<UpstreamBody>>, Failure> {
-    let upgrade = match call.request.headers().contains_key(UPGRADE) {
-        true => call.request.extensions_mut().remove::<OnUpgrade>(),
+pub async fn send(
+    pools: &Pools,
+    call: Call<'_>,
+    mut request: Box<Request<Upload>>,
+) -> Result<Response<Box<UpstreamBody>>, Failure> {
+    let upgrade = match request.headers().contains_key(UPGRADE) {
+        true => request.extensions_mut().remove::<OnUpgrade>(),
         false => None,
     };
-    let sent = exchange(pools, call, upgrade.as_ref()).await;
+    let sent = match call.retry {
+        None => once(pools, &call, request, upgrade.as_ref(), &mut Vec::new()).await,
+        Some(retry) => retry::send(pools, &call, retry, request, upgrade.as_ref()).await,
+    };
     sent.map_err(|mut failure| {
         if let (Some(request), Some(upgrade)) = (&mut failure.request, upgrade) {
             request.extensions_mut().insert(upgrade);
@@ -134,27 +174,31 @@ pub async fn send(pools: &Pools, mut call: Call<'_>) -> Result<Response<Box<Upst
     })
 }
 
-async fn exchange(
+/// One attempt; the endpoint is added to those that were `tried`.
+async fn once(
     pools: &Pools,
-    call: Call<'_>,
+    call: &Call<'_>,
+    request: Box<Request<Upload>>,
     upgrade: Option<&OnUpgrade>,
+    tried: &mut Vec<u64>,
 ) -> Result<Response<Box<UpstreamBody>>, Failure> {
-    let Call { backend, algorithm, request, deadline, attempt_timeout, stream_idle, called, tunnel } = call;
+    let Call { backend, deadline, attempt_timeout, stream_idle, called, tunnel, .. } = *call;
     let mut timer = Timer::new(deadline);
     timer.start(attempt_timeout, Expired::Attempt);
     let bounds = &backend.said.connections;
-    let algorithm = algorithm.unwrap_or(backend.said.algorithm);
+    let balancing = call.balancing.unwrap_or(&backend.said.balancing);
+    let wish = Wish { balancing, pools, hash: call.hash, tried };
     let mut present = backend.membership.present();
-    let mut chosen = present.choose(algorithm, pools);
+    let mut chosen = present.choose(&wish);
     if chosen.is_none() {
         let limit = Duration::from_millis(bounds.connect_timeout_ms);
         match timer.limit(backend.membership.resolved(limit)).await {
             Ok(true) => {}
-            Ok(false) => return Err(Failure::new(Reason::BackendTimeout, Some(request))),
-            Err(expired) => return Err(Failure::new(expired, Some(request))),
+            Ok(false) => return Err(Failure::unwritten(Reason::BackendTimeout, request)),
+            Err(expired) => return Err(Failure::unwritten(expired, request)),
         }
         present = backend.membership.present();
-        chosen = present.choose(algorithm, pools);
+        chosen = present.choose(&wish);
     }
     let Some(endpoint) = chosen else {
         return Err(Failure::new(Reason::NoEndpoints, Some(request)));
@@ -162,15 +206,24 @@ async fn exchange(
     if let Some(called) = called {
         called.set(Some(endpoint.address));
     }
+    if call.retry.is_some() {
+        tried.push(endpoint.id);
+    }
     let mut attempt = Attempt::new(pools, endpoint, bounds, timer, stream_idle);
     let flight = match attempt.begin().await {
         Ok(flight) => flight,
-        Err(reason) => return Err(Failure::new(reason, Some(request))),
+        Err(reason) => return Err(Failure::unwritten(reason, request)),
     };
-    match backend.said.protocol {
+    let begun = (balancing.algorithm == Algorithm::PeakEwma).then(Instant::now);
+    let outcome = match backend.said.protocol {
         Protocol::Http1 => attempt.http1(request, flight, upgrade.map(|client| (client, tunnel))).await,
         Protocol::H2c => attempt.http2(request, flight).await,
+    };
+    if let Some(begun) = begun {
+        let now = Instant::now();
+        endpoint.latency.observe(now - begun, outcome.is_err(), now);
     }
+    outcome
 }
 
 impl From<Overloaded> for Reason {

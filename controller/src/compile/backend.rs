@@ -49,12 +49,13 @@ pub(super) fn compile(work: &Work<'_>, reads: &mut Reads, key: &BackendKey) -> R
             (protocol, endpoints, "")
         }
     };
-    let Treatment { algorithm, connections } = work.treatment(reads, key.kind, &object, port).map_err(|policy| {
+    let treatment = work.treatment(reads, key.kind, &object, port).map_err(|policy| {
         let message = format!("BackendPolicy {policy} is for it and is broken");
         let refused = Refused::new(Reason::InvalidReference, "", message, "See what the policy's own status says.");
         Refused { broken: Broken::PolicyInvalid, ..refused }
     })?;
-    Ok(Backend { protocol, algorithm, connections, endpoints })
+    let Treatment { balancing, connections, retry_budget, breaker, health } = treatment;
+    Ok(Backend { protocol, balancing, connections, retry_budget, breaker, health, endpoints })
 }
 
 /// What a Backend object says; `None` if anything of it has no meaning, which is noted.

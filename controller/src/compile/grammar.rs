@@ -8,6 +8,11 @@ use super::{
 /// Of backends and endpoints.
 pub(super) const MAX_WEIGHT: u32 = 1_000_000;
 
+/// What does not fit is for ever.
+pub(super) fn millis(said: ravelin_crds::Duration) -> u64 {
+    u64::try_from(said.get().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A name in a URL's host or in a DNS query: lower case, labels of up to 63 characters, no final dot.
 pub(super) fn is_dns_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)

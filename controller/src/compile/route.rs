@@ -5,6 +5,7 @@ mod filter;
 pub(super) mod host;
 pub(super) mod matches;
 pub(super) mod place;
+mod retry;
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ use ravelin_snapshot::{
 
 use super::{
     attach::{Family, OnRoute},
-    certificate,
+    certificate, grammar,
     notes::{Field, Notes, touches},
     reference,
     work::{Reads, Work},
@@ -195,12 +196,12 @@ fn rule(
     let prefixed = matches.iter().all(|one| matches!(one.path, PathMatch::Prefix(_)));
     let filters = filter::compile(filters, prefixed, field.member("filters"), notes);
     let timeouts = timeouts.as_ref().map(|said| self::timeouts(said, field.member("timeouts"), notes));
-    notes.unsupported(field.member("retry"), retry.as_ref());
     notes.unsupported(field.member("sessionPersistence"), session_persistence.as_ref());
     let filter::Filters { request_headers, response_headers, rewrite, redirect, respond, others } = filters;
     let said = action::Said {
         namespace: &object.meta.key.namespace,
         load_balancing: load_balancing.as_ref(),
+        retry: retry.as_ref(),
         backend_refs,
         fallback: fallback.as_ref(),
         prefixed,
@@ -223,10 +224,7 @@ fn rule(
 fn timeouts(said: &Timeouts, field: Field<'_>, notes: &mut Notes) -> route::Timeouts {
     let Timeouts { request, backend_request, stream_idle, deadline_header } = said;
     notes.unsupported(field.member("deadlineHeader"), deadline_header.as_ref());
-    let millis = |duration: &Option<ravelin_crds::Duration>| {
-        let millis = duration.map(|duration| u64::try_from(duration.get().as_millis()).unwrap_or(u64::MAX));
-        millis.filter(|millis| *millis > 0)
-    };
+    let millis = |duration: &Option<ravelin_crds::Duration>| duration.map(grammar::millis).filter(|millis| *millis > 0);
     let timeouts = route::Timeouts {
         request_ms: millis(request),
         backend_request_ms: millis(backend_request),

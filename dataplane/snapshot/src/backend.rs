@@ -34,10 +34,32 @@ impl fmt::Display for BackendKey {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Backend {
     pub protocol: Protocol,
-    pub algorithm: Algorithm,
+    #[serde(default, skip_serializing_if = "Balancing::is_default")]
+    pub balancing: Balancing,
     pub connections: Connections,
+    #[serde(default, skip_serializing_if = "RetryBudget::is_default")]
+    pub retry_budget: RetryBudget,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// Sorted; those that are ready. Empty is 503 `no_endpoints`.
     pub endpoints: Vec<Endpoint>,
+}
+
+impl Backend {
+    /// With no policy: all defaults.
+    pub fn plain(protocol: Protocol, endpoints: Vec<Endpoint>) -> Self {
+        Self {
+            protocol,
+            balancing: Balancing::default(),
+            connections: Connections::default(),
+            retry_budget: RetryBudget::default(),
+            breaker: None,
+            health: None,
+            endpoints,
+        }
+    }
 }
 
 /// From `appProtocol`.
@@ -49,12 +71,147 @@ pub enum Protocol {
     H2c,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// How requests are spread over the endpoints.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Balancing {
+    #[serde(default)]
+    pub algorithm: Algorithm,
+    /// How long the share of a new endpoint grows; not for a consistent hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start_ms: Option<u64>,
+}
+
+impl Balancing {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Algorithm {
+    #[default]
     RoundRobin,
     /// The better of two by requests in flight.
     LeastRequest,
+    Random,
+    /// The better of two by the time of their answers, in which peaks count at once, and by requests in flight.
+    PeakEwma,
+    /// The same key goes to the same endpoint.
+    ConsistentHash(HashOn),
+}
+
+/// What is hashed. A request that has none goes anywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HashOn {
+    /// In lower case.
+    Header(String),
+    /// Set by the gateway when a request has none; without `ttl_ms` for the browser's session.
+    #[serde(rename_all = "camelCase")]
+    Cookie {
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl_ms: Option<u64>,
+    },
+    QueryParam(String),
+    SourceAddress,
+}
+
+/// How many requests in all are sent again, per replica.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RetryBudget {
+    /// Of the requests of the last seconds.
+    pub percent: u8,
+    /// Allowed always.
+    pub min_per_second: u32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { percent: 20, min_per_second: 3 }
+    }
+}
+
+impl RetryBudget {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// When a backend is left alone, counted per replica. Either condition opens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Breaker {
+    /// Time over which `failure_percent` is judged.
+    pub window_ms: u64,
+    /// Below so many requests in the window it is not judged.
+    pub min_requests: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_percent: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consecutive_failures: Option<u32>,
+    pub open_for_ms: u64,
+    /// Requests at once that may try it afterwards.
+    pub half_open_requests: u32,
+    /// Successes of those that close it.
+    pub success_threshold: u32,
+}
+
+/// How endpoints that are ill are found and left out, per replica.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Health {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<ActiveCheck>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passive: Option<Passive>,
+    /// Below this percentage of healthy endpoints all are used; 0 is never.
+    pub panic_percent: u8,
+}
+
+/// Questions to each endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ActiveCheck {
+    pub interval_ms: u64,
+    pub timeout_ms: u64,
+    /// Failures in a row that make it ill.
+    pub unhealthy_threshold: u32,
+    /// Successes in a row that make it well.
+    pub healthy_threshold: u32,
+    pub probe: Probe,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Probe {
+    /// A GET request. `statuses` are sorted and never empty.
+    #[serde(rename_all = "camelCase")]
+    Http {
+        path: String,
+        statuses: Vec<u16>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body_contains: Option<String>,
+    },
+    /// A connection that is opened and closed.
+    Tcp,
+    /// grpc.health.v1.Health/Check; the empty service is the server as a whole.
+    Grpc { service: String },
+}
+
+/// What is learnt from the answers to requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Passive {
+    /// Failures in a row that eject an endpoint.
+    pub consecutive_errors: u32,
+    /// The first time; longer each time.
+    pub eject_for_ms: u64,
+    /// Of the endpoints, at once.
+    pub max_ejected_percent: u8,
 }
 
 /// Per endpoint and replica; milliseconds.

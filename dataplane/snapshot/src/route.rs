@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ObjectKey, PolicyKey,
-    backend::{Algorithm, BackendKey},
+    backend::{BackendKey, Balancing},
     expression::Expression,
     filter::Filters,
     host::HostPattern,
@@ -154,12 +154,60 @@ pub struct Forward {
     pub backends: Vec<WeightedBackend>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
-    /// Instead of the backend's own algorithm.
+    /// Instead of the backend's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub algorithm: Option<Algorithm>,
+    pub balancing: Option<Balancing>,
+    /// When a request is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Keeps a client on one endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
     /// When nothing else can answer: no endpoint, connect failure, time-out, overload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
+}
+
+/// When a request is sent again, within the budgets of its backends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retry {
+    /// Beyond the first; never 0.
+    pub attempts: u32,
+    /// Before the first of them; doubled with each, and jittered.
+    pub backoff_ms: u64,
+    /// Sorted: what a backend answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<u16>,
+    /// Sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<RetryOn>,
+    /// Of requests that may be sent again after something was written.
+    pub methods: Vec<String>,
+}
+
+/// A failure before the first byte of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RetryOn {
+    /// There was no connection: nothing was written.
+    ConnectFailure,
+    Reset,
+    /// Of the attempt, not of the request.
+    Timeout,
+}
+
+/// Keeps a client on one endpoint, by a cookie that the gateway sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Session {
+    pub cookie: String,
+    /// How long it lasts at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absolute_ms: Option<u64>,
+    /// The cookie outlives the browser's session, until then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub permanent: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

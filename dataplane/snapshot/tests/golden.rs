@@ -13,7 +13,10 @@ use ravelin_snapshot::{
         ApiKey, ApiKeyMethod, AuthPolicy, Authentication, AuthorizationRule, CredentialSource, Effect, Exclusion,
         ForwardedHeader, Mode, Network,
     },
-    backend::{Address, Algorithm, Backend, BackendKey, BackendKind, Connections, Endpoint, Protocol},
+    backend::{
+        ActiveCheck, Address, Algorithm, Backend, BackendKey, BackendKind, Balancing, Breaker, Connections, Endpoint,
+        HashOn, Health, Passive, Probe, Protocol, RetryBudget,
+    },
     certificate::Certificate,
     expression::{Attribute, Expression, Function, MAX_DEPTH, Node},
     filter::{Allowed, Cors, Filters},
@@ -25,7 +28,8 @@ use ravelin_snapshot::{
     },
     route::{
         Action, Broken, DirectResponse, Fallback, FieldMatch, Forward, Guard, HeaderChanges, Match, PathMatch,
-        PathRewrite, Redirect, Rewrite, Route, Rule, Target, Timeouts, ValueMatch, WeightedBackend,
+        PathRewrite, Redirect, Retry, RetryOn, Rewrite, Route, Rule, Session, Target, Timeouts, ValueMatch,
+        WeightedBackend,
     },
     store::Store,
 };
@@ -59,18 +63,58 @@ fn add_backends(snapshot: &mut Snapshot) {
         connect_timeout_ms: 5,
         idle_timeout_ms: 6,
     };
-    let ip = Endpoint { address: Address::Ip(([10, 0, 0, 1], 8080).into()), weight: 3 };
+    let endpoint = |at: u8| Endpoint { address: Address::Ip(([10, 0, 0, at], 8080).into()), weight: 3 };
     let orders = Backend {
         protocol: Protocol::H2c,
-        algorithm: Algorithm::LeastRequest,
+        balancing: Balancing { algorithm: Algorithm::LeastRequest, slow_start_ms: Some(9) },
         connections: connections.clone(),
-        endpoints: vec![ip],
+        retry_budget: RetryBudget { percent: 1, min_per_second: 2 },
+        breaker: Some(Breaker {
+            window_ms: 1,
+            min_requests: 2,
+            failure_percent: Some(3),
+            consecutive_failures: Some(4),
+            open_for_ms: 5,
+            half_open_requests: 6,
+            success_threshold: 7,
+        }),
+        health: Some(checked(Probe::Http { path: "/a".into(), statuses: vec![200], body_contains: Some("ok".into()) })),
+        endpoints: vec![endpoint(1)],
     };
     let name = Endpoint { address: Address::Dns { name: "api.example".into(), port: 443 }, weight: 1 };
-    let elsewhere_said =
-        Backend { protocol: Protocol::Http1, algorithm: Algorithm::RoundRobin, connections, endpoints: vec![name] };
+    let elsewhere_said = Backend { connections, ..Backend::plain(Protocol::Http1, vec![name]) };
     snapshot.backends.insert(service(), Part::new(orders));
     snapshot.backends.insert(elsewhere(), Part::new(elsewhere_said));
+    let cookie = HashOn::Cookie { name: "lb".into(), ttl_ms: Some(1) };
+    for (port, algorithm, probe) in [
+        (1, Algorithm::Random, Probe::Tcp),
+        (2, Algorithm::PeakEwma, Probe::Grpc { service: "shop.Orders".into() }),
+        (3, Algorithm::ConsistentHash(HashOn::Header("x-user".into())), Probe::Tcp),
+        (4, Algorithm::ConsistentHash(cookie), Probe::Tcp),
+        (5, Algorithm::ConsistentHash(HashOn::QueryParam("user".into())), Probe::Tcp),
+        (6, Algorithm::ConsistentHash(HashOn::SourceAddress), Probe::Tcp),
+    ] {
+        let said = Backend {
+            balancing: Balancing { algorithm, slow_start_ms: None },
+            health: Some(checked(probe)),
+            ..Backend::plain(Protocol::Http1, vec![endpoint(2)])
+        };
+        snapshot.backends.insert(BackendKey { port, ..service() }, Part::new(said));
+    }
+}
+
+fn checked(probe: Probe) -> Health {
+    Health {
+        active: Some(ActiveCheck {
+            interval_ms: 1,
+            timeout_ms: 2,
+            unhealthy_threshold: 3,
+            healthy_threshold: 4,
+            probe,
+        }),
+        passive: Some(Passive { consecutive_errors: 1, eject_for_ms: 2, max_ejected_percent: 3 }),
+        panic_percent: 4,
+    }
 }
 
 fn jwk(kid: &str, algorithm: JwtAlgorithm, material: Material) -> Jwk {
@@ -229,7 +273,15 @@ fn forward(fallback: Fallback) -> Action {
     Action::Forward(Forward {
         backends: vec![share(Target::Backend(service())), share(Target::Reject(Broken::BackendInvalid))],
         rewrite: Some(rewrite(PathRewrite::Prefix("/v1".into()))),
-        algorithm: Some(Algorithm::RoundRobin),
+        balancing: Some(Balancing { algorithm: Algorithm::RoundRobin, slow_start_ms: Some(1) }),
+        retry: Some(Retry {
+            attempts: 1,
+            backoff_ms: 2,
+            codes: vec![503],
+            on: vec![RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Timeout],
+            methods: vec!["GET".into()],
+        }),
+        session: Some(Session { cookie: "sid".into(), absolute_ms: Some(3), permanent: true }),
         fallback: Some(fallback),
     })
 }

@@ -10,7 +10,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Snapshot,
     auth::{AuthPolicy, Authentication, CredentialSource, Mode, Network},
-    backend::{self, Address, Algorithm, BackendKey, BackendKind, Connections, Endpoint, Protocol},
+    backend::{self, Address, BackendKey, BackendKind, Endpoint, Protocol},
     jwt::{ClaimNames, JwksUri, JwtAlgorithm, JwtMethod, JwtProvider, KeySource},
     rate_limit::{Count, Limit, Phase, RateLimitPolicy, TokenBucket},
     route,
@@ -53,7 +53,9 @@ fn forward() -> route::Action {
             rewrite: None,
         }],
         rewrite: Some(route::Rewrite { hostname: None, path: Some(route::PathRewrite::Prefix("/v1".into())) }),
-        algorithm: None,
+        balancing: None,
+        retry: None,
+        session: None,
         fallback: None,
     })
 }
@@ -68,12 +70,7 @@ fn all(count: Count) -> Limit {
 fn shop() -> Table {
     let mut snapshot = Snapshot::default();
     let address: SocketAddr = ([10, 0, 0, 1], 80).into();
-    let orders = backend::Backend {
-        protocol: Protocol::Http1,
-        algorithm: Algorithm::RoundRobin,
-        connections: Connections::default(),
-        endpoints: vec![Endpoint { address: Address::Ip(address), weight: 1 }],
-    };
+    let orders = backend::Backend::plain(Protocol::Http1, vec![Endpoint { address: Address::Ip(address), weight: 1 }]);
     snapshot.backends.insert(backend_key(), Part::new(orders));
     let network = Network { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![] };
     let office = AuthPolicy {
@@ -221,12 +218,8 @@ async fn nobody_is_asked_and_what_only_an_issuer_knows_is_said_to_be_unknown() {
         forward: vec![],
     };
     snapshot.auth.insert(key("tokens"), Part::new(policy));
-    let named = backend::Backend {
-        protocol: Protocol::Http1,
-        algorithm: Algorithm::RoundRobin,
-        connections: Connections::default(),
-        endpoints: vec![Endpoint { address: Address::Dns { name: "orders.example".into(), port: 80 }, weight: 1 }],
-    };
+    let address = Address::Dns { name: "orders.example".into(), port: 80 };
+    let named = backend::Backend::plain(Protocol::Http1, vec![Endpoint { address, weight: 1 }]);
     snapshot.backends.insert(backend_key(), Part::new(named));
     let auth = route::Guard::Policy(key("tokens"));
     let rules = vec![route::Rule { auth, ..rule("all", "/", None, forward()) }];

@@ -152,6 +152,12 @@ fn state(families: &mut Families, metrics: &Metrics, table: &Table, standing: &S
     });
     let help = "Requests that were sent again because a kept connection was found closed; endpoints that are gone are not in it.";
     families.counter("ravelin_backend_resent_total", help, bounded(["backend"], resent));
+    let sent = table.backends().map(|backend| ([backend.key.to_string()], backend.retries.sent()));
+    let help = "Requests that were sent again because a rule says so.";
+    families.counter("ravelin_backend_retries_total", help, bounded(["backend"], sent));
+    let refused = table.backends().map(|backend| ([backend.key.to_string()], backend.retries.refused()));
+    let help = "Requests that were not sent again because the retry budget was used up.";
+    families.counter("ravelin_backend_retries_refused_total", help, bounded(["backend"], refused));
 }
 
 fn process_basics(families: &mut Families) {

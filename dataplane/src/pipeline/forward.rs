@@ -8,6 +8,7 @@ use super::{
     Exchange,
     headers::{self, CallerHeaders},
     respond,
+    sticky::Sticky,
 };
 use crate::{
     body::AnswerBody,
@@ -30,19 +31,30 @@ pub(super) async fn forward(
 ) -> Result<Response<AnswerBody>, Reject> {
     let rule = found.rule;
     let share = forward.rotation.turn().map(|turn| &forward.backends[turn]);
+    let mut sticky = sticky(exchange, forward, share.map(|share| share.to), &request);
     prepare(exchange, forward, found, share, caller, &mut request)?;
     let wants_upgrade = request.headers().contains_key(http::header::UPGRADE);
     let fate = request.body().fate();
     let sent = match share.map(|share| share.to) {
-        None => Err(Failure { reason: Reason::NoEndpoints, request: Some(request) }),
+        None => Err(Failure::new(Reason::NoEndpoints, Some(request))),
         Some(Destination::Reject(reason)) => return Err(reason.into()),
-        Some(to @ Destination::Backend(_)) => call(exchange, forward, rule, to, request).await,
+        Some(to @ Destination::Backend(_)) => call(exchange, forward, rule, (to, sticky.hash), request).await,
     };
     match sent {
-        Ok(answer) => back(answer, wants_upgrade, rule, share.map(|share| &share.response_headers)),
+        Ok(answer) => {
+            let mut answer = back(answer, wants_upgrade, rule, share.map(|share| &share.response_headers))?;
+            sticky.tell(answer.headers_mut());
+            Ok(answer)
+        }
         Err(_) if fate.is_clients_fault() => Err(Reason::BadRequest.into()), // nobody else can do better
         Err(failure) => fall_back(exchange, forward, rule, failure, wants_upgrade).await,
     }
+}
+
+fn sticky(exchange: &Exchange<'_>, forward: &Forward, to: Option<Destination>, request: &Request<Upload>) -> Sticky {
+    let Some(Destination::Backend(slot)) = to else { return Sticky::default() };
+    let own = || &exchange.table.backend(slot).said.balancing;
+    Sticky::of(exchange, forward.balancing.as_ref().unwrap_or_else(own), request.headers())
 }
 
 /// The head as the backend gets it: ours, then what the rule changes, then what the reference changes.
@@ -78,19 +90,20 @@ async fn call(
     exchange: &Exchange<'_>,
     forward: &Forward,
     rule: &Rule,
-    to: Destination,
+    (to, hash): (Destination, Option<u64>),
     request: Box<Request<Upload>>,
 ) -> Result<Response<Box<upstream::UpstreamBody>>, Failure> {
     let slot = match to {
         Destination::Backend(slot) => slot,
-        Destination::Reject(reason) => return Err(Failure { reason, request: Some(request) }),
+        Destination::Reject(reason) => return Err(Failure::new(reason, Some(request))),
     };
     let (backend, called) = (exchange.table.backend(slot), Cell::new(None));
     let seats = exchange.record.borrow().seats();
     let call = upstream::Call {
         backend,
-        algorithm: forward.algorithm,
-        request,
+        balancing: forward.balancing.as_ref(),
+        hash,
+        retry: forward.retry.as_deref(),
         deadline: rule.timeouts.request.map(|limit| exchange.now + limit),
         attempt_timeout: rule.timeouts.backend_request,
         stream_idle: rule.timeouts.stream_idle,
@@ -98,7 +111,7 @@ async fn call(
         called: Some(&called),
     };
     let begun = Instant::now();
-    let sent = upstream::send(&exchange.worker.pools, call).await;
+    let sent = upstream::send(&exchange.worker.pools, call, request).await;
     exchange.record.borrow_mut().backend(backend, called.get(), begun.elapsed());
     sent
 }
@@ -111,16 +124,19 @@ async fn fall_back(
     failure: Failure,
     wants_upgrade: bool,
 ) -> Result<Response<AnswerBody>, Reject> {
-    let Failure { reason, request } = failure;
+    let Failure { reason, request, .. } = failure;
     if reason == Reason::RequestTimeout {
         return Err(reason.into());
     }
     match (&forward.fallback, request) {
         (Some(Fallback::Respond(response)), _) => Ok(respond(response, rule)),
-        (Some(Fallback::Backend(to)), Some(request)) => match call(exchange, forward, rule, *to, request).await {
-            Ok(answer) => back(answer, wants_upgrade, rule, None),
-            Err(failure) => Err(failure.reason.into()),
-        },
+        (Some(Fallback::Backend(to)), Some(request)) => {
+            let mut sticky = sticky(exchange, forward, Some(*to), &request);
+            let answer = call(exchange, forward, rule, (*to, sticky.hash), request).await;
+            let mut answer = back(answer.map_err(|failure| failure.reason)?, wants_upgrade, rule, None)?;
+            sticky.tell(answer.headers_mut());
+            Ok(answer)
+        }
         (Some(Fallback::Backend(_)), None) | (None, _) => Err(reason.into()),
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     request::{Known, RequestView, RuleName},
 };
 use authentication::Authentication;
+pub(crate) use credential::cookies;
 pub use jwt::{Coming, Issuers};
 
 /// An AuthPolicy, ready to decide. Shared by all workers.

@@ -4,7 +4,7 @@ use std::{fmt::Display, hash::Hash, sync::Arc, time::Duration};
 
 use ravelin_snapshot::{
     ObjectKey, PolicyKey,
-    backend::{Algorithm, BackendKey},
+    backend::{BackendKey, Balancing},
     route,
 };
 
@@ -15,7 +15,7 @@ use crate::{
     policy::{auth::AuthPolicy, limit::RateLimitPolicy},
     reject::Reason,
     request::RuleName,
-    upstream::{Backend, balance::Rotation},
+    upstream::{Backend, Retry, balance::Rotation},
 };
 
 /// One rule of a route.
@@ -57,7 +57,9 @@ pub struct Forward {
     /// Whose turn it is, exact over time.
     pub rotation: Rotation,
     pub rewrite: Option<Rewrite>,
-    pub algorithm: Option<Algorithm>,
+    /// Instead of the backends' own.
+    pub balancing: Option<Balancing>,
+    pub retry: Option<Box<Retry>>,
     pub fallback: Option<Fallback>,
 }
 
@@ -166,7 +168,8 @@ impl Names<'_> {
             rotation: Rotation::new(said.backends.iter().map(|backend| backend.weight).filter(|weight| *weight > 0)),
             backends,
             rewrite: said.rewrite.as_ref().map(Rewrite::compile).transpose()?,
-            algorithm: said.algorithm,
+            balancing: said.balancing.clone(),
+            retry: said.retry.as_ref().map(|said| Retry::compile(said).map(Box::new)).transpose()?,
             fallback: fallback.transpose()?,
         })
     }

@@ -7,7 +7,7 @@ use hyper::upgrade::OnUpgrade;
 use ravelin_snapshot::backend::Connections;
 
 use super::{
-    Failure, Upload, UpstreamBody,
+    Cause, Failure, Upload, UpstreamBody,
     answer::{Begun, Source},
     endpoint::Endpoint,
     http1, http2,
@@ -29,6 +29,8 @@ pub(super) struct Broken {
     pub(super) again: Option<Box<Request<Upload>>>,
     /// It is to be sent again at once: that was the connection's end, not the request's.
     pub(super) resend: bool,
+    /// The backend may have seen something of it.
+    pub(super) written: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +50,12 @@ impl Broken {
             Why::Expired(expired) => expired.into(),
             Why::Closed | Why::Garbage | Why::Unsendable => Reason::BackendRefused,
         };
-        Failure::new(reason, self.again)
+        let cause = match self.why {
+            Why::Closed => Cause::Reset { written: self.written },
+            Why::Expired(Expired::Attempt | Expired::Idle) => Cause::Timeout,
+            Why::Expired(Expired::Deadline) | Why::Garbage | Why::Unsendable => Cause::Other,
+        };
+        Failure { reason, cause, request: self.again }
     }
 }
 
@@ -95,7 +102,7 @@ impl<'a> Attempt<'a> {
         loop {
             let mut connection = match self.connection(place.take()).await {
                 Ok(connection) => connection,
-                Err(reason) => return Err(Failure::new(reason, Some(request))),
+                Err(reason) => return Err(Failure::unwritten(reason, request)),
             };
             let lost = match connection.exchange(&mut request, upgrade.is_some(), &mut self.timer).await {
                 Ok(answer) => {
@@ -112,7 +119,8 @@ impl<'a> Attempt<'a> {
                 Err(lost) => lost,
             };
             if !lost.resend {
-                return Err(Broken { why: lost.why, again: lost.again.then_some(request), resend: false }.fail());
+                let again = lost.again.then_some(request);
+                return Err(Broken { why: lost.why, again, resend: false, written: lost.written }.fail());
             }
             self.endpoint.counts.count_resent();
             place = Some(connection.into_place());
@@ -164,7 +172,7 @@ impl<'a> Attempt<'a> {
         loop {
             let stream = match self.stream().await {
                 Ok(stream) => stream,
-                Err(reason) => return Err(Failure::new(reason, Some(request))),
+                Err(reason) => return Err(Failure::unwritten(reason, request)),
             };
             let upload = request.body().share();
             match stream.connection().exchange(request, &mut self.timer).await {

@@ -1,9 +1,16 @@
-//! Whose turn it is: shares that are exact over time, and the better of two.
+//! Whose turn it is: shares that are exact over time, the better of two, the place of a key.
+
+mod latency;
+mod maglev;
 
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
+
+pub(super) use latency::Latency;
+pub(super) use maglev::Maglev;
+pub(crate) use maglev::hash;
 
 /// The longest period that is laid out in advance; one with coprime weights beyond it is worked out turn by turn.
 const LAID_OUT: u64 = 16_384;
@@ -136,14 +143,20 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-/// The better of two draws: less in flight for its weight; if neither is, the first. So shares are as the weights say
-/// while all are equally busy. `draws` are random numbers; `load` tells what is in flight and the weight of a place.
-pub(super) fn better_of_two(rotation: &Rotation, draws: [u64; 2], load: impl Fn(usize) -> (u32, u32)) -> Option<usize> {
+/// The finalizer of splitmix64.
+pub(super) fn mixed(word: u64) -> u64 {
+    let mixed = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// The better of two draws: the lower cost for its weight; if neither is, the first. So shares are as the weights say
+/// while all are equally busy. `draws` are random numbers; `load` tells the cost and the weight of a place.
+pub(super) fn better_of_two(rotation: &Rotation, draws: [u64; 2], load: impl Fn(usize) -> (f64, u32)) -> Option<usize> {
     let [first, second] = [rotation.draw(draws[0])?, rotation.draw(draws[1])?];
-    let (flying, weight) = load(first);
-    let (other_flying, other_weight) = load(second);
-    let other_is_better =
-        u64::from(other_flying) * u64::from(weight.max(1)) < u64::from(flying) * u64::from(other_weight.max(1));
+    let (cost, weight) = load(first);
+    let (other_cost, other_weight) = load(second);
+    let other_is_better = other_cost * f64::from(weight.max(1)) < cost * f64::from(other_weight.max(1));
     Some(if other_is_better { second } else { first })
 }
 
@@ -205,7 +218,7 @@ mod tests {
     fn the_less_busy_for_its_weight_is_better_and_a_tie_goes_to_the_first_draw() {
         let rotation = Rotation::new([1, 1]);
         let pick = |flying: [u32; 2], weights: [u32; 2]| {
-            better_of_two(&rotation, [0, 1], |place| (flying[place], weights[place])).unwrap()
+            better_of_two(&rotation, [0, 1], |place| (f64::from(flying[place]), weights[place])).unwrap()
         };
         assert_eq!(pick([3, 2], [1, 1]), 1);
         assert_eq!(pick([2, 3], [1, 1]), 0);

@@ -6,11 +6,15 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
-use super::place::{Flight, Line, Seat, Turn};
+use super::{
+    balance::Latency,
+    place::{Flight, Line, Seat, Turn},
+};
 
 /// An address that requests are sent to. It moves from table to table as long as its backend names it; when the last
 /// table that has it is gone, so are its idle connections.
@@ -20,6 +24,10 @@ pub struct Endpoint {
     /// Unique in this process: what the workers' pools know it by.
     pub(super) id: u64,
     pub(super) counts: Arc<Counts>,
+    /// Of its answers, while somebody wants to know.
+    pub(super) latency: Latency,
+    /// Since when others were there already and it was not; `None`: it was there from the start.
+    pub(super) joined: Option<Instant>,
 }
 
 /// What goes on at an endpoint now, and what has.
@@ -40,9 +48,26 @@ pub struct Counts {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(address: SocketAddr, now: Instant, joins: bool) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self { address, id: NEXT.fetch_add(1, Ordering::Relaxed), counts: Arc::default() }
+        Self {
+            address,
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            counts: Arc::default(),
+            latency: Latency::new(now),
+            joined: joins.then_some(now),
+        }
+    }
+
+    /// Whether it takes a turn while its share grows from a tenth to the whole: with a chance that is its share.
+    pub(super) fn is_warm(&self, slow_start: Duration, now: Instant, random: u64) -> bool {
+        let Some(joined) = self.joined else { return true };
+        let age = now.saturating_duration_since(joined);
+        if age >= slow_start {
+            return true;
+        }
+        let share = (age.as_secs_f64() / slow_start.as_secs_f64()).max(0.1);
+        (random >> 11) as f64 / (1_u64 << 53) as f64 <= share
     }
 
     /// For `/backends` and metrics.

@@ -91,6 +91,8 @@ pub(super) struct Lost {
     pub(super) again: bool,
     /// It is to be sent again at once: that was the connection's end, not the request's.
     pub(super) resend: bool,
+    /// The backend may have seen something of it.
+    pub(super) written: bool,
 }
 
 /// Opens a socket. Its answers are to be sent on at once, so Nagle's algorithm is off.
@@ -168,8 +170,9 @@ impl Connection {
             }
             Err(why) => why,
         };
-        let again = why != Why::Unsendable && (harmless || (!self.sending.has_begun() && request.body().rewind()));
-        Err(Lost { why, again, resend: reused && why == Why::Closed && again })
+        let written = self.sending.has_begun();
+        let again = why != Why::Unsendable && (harmless || (!written && request.body().rewind()));
+        Err(Lost { why, again, resend: reused && why == Why::Closed && again, written })
     }
 
     /// Whether something has come that nobody asked for: the end, or bytes. What cannot be sent again had better not be sent

@@ -170,9 +170,9 @@ impl Connection {
         let harmless = body.is_empty() && request.method().is_idempotent();
         let announced = wire::announced(request.headers());
         let Some(sent) = translate(&request) else {
-            return Err(Broken { why: Why::Garbage, again: None, resend: false });
+            return Err(Broken { why: Why::Garbage, again: None, resend: false, written: false });
         };
-        let unsent = |request| Broken { why: Why::Closed, again: Some(request), resend: true };
+        let unsent = |request| Broken { why: Why::Closed, again: Some(request), resend: true, written: false };
         let Ok((response, stream)) = self.sender.clone().send_request(sent, body.is_empty()) else {
             self.closing.set(true);
             return Err(unsent(request));
@@ -187,7 +187,7 @@ impl Connection {
             Ok(Err(error)) => error,
             Err(expired) => {
                 let again = harmless.then_some(request);
-                return Err(Broken { why: Why::Expired(expired), again, resend: false });
+                return Err(Broken { why: Why::Expired(expired), again, resend: false, written: true });
             }
         };
         let refused = error.is_remote() && (error.is_go_away() || error.reason() == Some(Code::REFUSED_STREAM));
@@ -199,7 +199,7 @@ impl Connection {
             return Err(unsent(request));
         }
         let resend = harmless && used && !error.is_reset();
-        Err(Broken { why: Why::Closed, again: harmless.then_some(request), resend })
+        Err(Broken { why: Why::Closed, again: harmless.then_some(request), resend, written: true })
     }
 }
 

@@ -4,17 +4,17 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use ravelin_snapshot::backend::{self, Address, Algorithm};
+use ravelin_snapshot::backend::{self, Address, Algorithm, Balancing};
 use tokio::runtime::Handle;
 
 use super::{
     Pools,
-    balance::{Rotation, better_of_two},
+    balance::{Maglev, Rotation, better_of_two, mixed},
     endpoint::Endpoint,
     resolve::{Name, Source},
 };
@@ -23,9 +23,24 @@ use super::{
 pub(super) struct Members {
     endpoints: Vec<(Arc<Endpoint>, u32)>,
     rotation: Rotation,
+    /// Of a consistent hash.
+    keys: OnceLock<Option<Maglev>>,
     /// How often the names had been answered then, all together.
     answers: u64,
 }
+
+/// What a request wants of its endpoint.
+pub(super) struct Wish<'a> {
+    pub(super) balancing: &'a Balancing,
+    pub(super) pools: &'a Pools,
+    /// Of its key, for a consistent hash.
+    pub(super) hash: Option<u64>,
+    /// Where it has been already, by number.
+    pub(super) tried: &'a [u64],
+}
+
+/// How often a turn that cannot be taken is drawn again.
+const ROUNDS: u64 = 8;
 
 /// Where the members come from.
 pub(super) enum Membership {
@@ -136,10 +151,12 @@ impl Members {
         let answers = answers(names); // before the addresses: at worst they are looked at once more
         let known: HashMap<SocketAddr, &Arc<Endpoint>> =
             before.into_iter().flat_map(Self::iter).map(|endpoint| (endpoint.address, endpoint)).collect();
+        let (now, joins) = (Instant::now(), !known.is_empty());
         let mut endpoints: Vec<(Arc<Endpoint>, u32)> = Vec::with_capacity(said.len());
         let mut add = |address: SocketAddr, weight| {
-            let endpoint =
-                known.get(&address).map_or_else(|| Arc::new(Endpoint::new(address)), |known| Arc::clone(known));
+            let endpoint = known
+                .get(&address)
+                .map_or_else(|| Arc::new(Endpoint::new(address, now, joins)), |known| Arc::clone(known));
             endpoints.push((endpoint, weight));
         };
         for endpoint in said {
@@ -153,21 +170,69 @@ impl Members {
         }
         let turns = before.map_or(0, |before| before.rotation.turns());
         let rotation = Rotation::new(endpoints.iter().map(|(_, weight)| *weight)).after(turns);
-        Self { endpoints, rotation, answers }
+        Self { endpoints, rotation, keys: OnceLock::new(), answers }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.endpoints.iter().map(|(endpoint, _)| endpoint)
     }
 
-    pub(super) fn choose(&self, algorithm: Algorithm, pools: &Pools) -> Option<&Arc<Endpoint>> {
-        let place = match algorithm {
+    /// An endpoint for one request. It is one that was not tried yet, as long as there is another.
+    pub(super) fn choose(&self, wish: &Wish<'_>) -> Option<&Arc<Endpoint>> {
+        let first = &self.endpoints[self.place(wish, 0)?].0;
+        let Balancing { slow_start_ms, .. } = wish.balancing;
+        if wish.tried.is_empty() && slow_start_ms.is_none() {
+            return Some(first);
+        }
+        let now = Instant::now();
+        let is_new = |endpoint: &Endpoint| !wish.tried.contains(&endpoint.id);
+        let is_welcome = |endpoint: &Endpoint| {
+            let is_warm = |millis: u64| endpoint.is_warm(Duration::from_millis(millis), now, wish.pools.random());
+            is_new(endpoint) && slow_start_ms.is_none_or(is_warm)
+        };
+        if is_welcome(first) {
+            return Some(first);
+        }
+        for round in 1..ROUNDS {
+            let endpoint = &self.endpoints[self.place(wish, round)?].0;
+            if is_welcome(endpoint) {
+                return Some(endpoint);
+            }
+        }
+        // Chance did not hit upon one.
+        let from = wish.pools.random() as usize % self.endpoints.len();
+        let (before, after) = self.endpoints.split_at(from);
+        let untried = after.iter().chain(before).find(|(endpoint, weight)| *weight > 0 && is_new(endpoint));
+        Some(untried.map_or(first, |(endpoint, _)| endpoint))
+    }
+
+    /// Whose turn it is; later rounds of one request draw others.
+    fn place(&self, wish: &Wish<'_>, round: u64) -> Option<usize> {
+        let pools = wish.pools;
+        match &wish.balancing.algorithm {
             Algorithm::RoundRobin => self.rotation.turn(),
+            Algorithm::Random => self.rotation.draw(pools.random()),
             Algorithm::LeastRequest => better_of_two(&self.rotation, [pools.random(), pools.random()], |place| {
                 let (endpoint, weight) = &self.endpoints[place];
-                (endpoint.counts.in_flight(), *weight)
+                (f64::from(endpoint.counts.in_flight()), *weight)
             }),
-        };
-        place.map(|place| &self.endpoints[place].0)
+            Algorithm::PeakEwma => {
+                let now = Instant::now();
+                better_of_two(&self.rotation, [pools.random(), pools.random()], |place| {
+                    let (endpoint, weight) = &self.endpoints[place];
+                    (endpoint.latency.cost(endpoint.counts.in_flight(), now), *weight)
+                })
+            }
+            Algorithm::ConsistentHash(_) => match (wish.hash, self.keys()) {
+                (Some(hash), Some(keys)) => Some(keys.place(mixed(hash.wrapping_add(round)))),
+                (None, _) | (_, None) => self.rotation.draw(pools.random()),
+            },
+        }
+    }
+
+    /// Laid out when it is asked for first.
+    pub(super) fn keys(&self) -> Option<&Maglev> {
+        let places = || self.endpoints.iter().map(|(endpoint, weight)| (endpoint.address.to_string(), *weight));
+        self.keys.get_or_init(|| Maglev::new(places())).as_ref()
     }
 }

@@ -17,6 +17,7 @@ use ravelin_snapshot::backend::Connections;
 use tokio::sync::{Notify, oneshot};
 
 use super::{
+    balance::mixed,
     endpoint::Endpoint,
     http1, http2,
     place::{Next, Overloaded, Patience, Place, Seat, Share, Turn},
@@ -167,9 +168,7 @@ impl Pools {
         // Weyl sequence and the finalizer of splitmix64.
         let state = self.0.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.0.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        mixed(state)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Real sockets: a client, workers as the server has them, and backends that behave or do not.
 
 mod bad;
+mod balance;
 mod bounds;
 mod gateway;
 mod http1;
 mod http2;
+mod retry;
 mod stream;
 
 use gateway::Gateway;

@@ -40,6 +40,8 @@ struct State {
     room: Option<usize>,
     /// To be given again before the rest of `body`.
     again: VecDeque<Bytes>,
+    /// What is kept may be needed even after it was written.
+    held: bool,
 }
 
 impl From<RequestBody> for Upload {
@@ -47,7 +49,7 @@ impl From<RequestBody> for Upload {
         if body.is_end_stream() {
             return Self { source: None };
         }
-        let state = State { body, kept: Vec::new(), room: Some(KEPT), again: VecDeque::new() };
+        let state = State { body, kept: Vec::new(), room: Some(KEPT), again: VecDeque::new(), held: false };
         let source = Source { state: RefCell::new(state), ended: Cell::new(false), frames: Cell::new(0) };
         Self { source: Some(Rc::new(source)) }
     }
@@ -85,21 +87,45 @@ impl Upload {
         self.source.as_ref().map_or(0, |source| source.frames.get())
     }
 
-    /// It will not be sent again: nothing more is kept.
+    /// It is written, and will not be sent again unless it is held: nothing more is kept.
     pub(super) fn forget(&self) {
         if let Some(source) = &self.source {
             let mut state = source.state.borrow_mut();
-            (state.kept, state.room) = (Vec::new(), None);
+            if !state.held {
+                (state.kept, state.room) = (Vec::new(), None);
+            }
         }
+    }
+
+    /// From now on it is kept even if it is written, until it is released.
+    pub(super) fn hold(&self) {
+        if let Some(source) = &self.source {
+            source.state.borrow_mut().held = true;
+        }
+    }
+
+    pub(super) fn release(&self) {
+        if let Some(source) = &self.source {
+            source.state.borrow_mut().held = false;
+            if source.frames.get() > 0 {
+                self.forget();
+            }
+        }
+    }
+
+    /// Nothing is lost of what was taken.
+    pub(super) fn can_rewind(&self) -> bool {
+        let is_whole = |source: &Rc<Source>| source.state.borrow().room.is_some() || source.frames.get() == 0;
+        self.source.as_ref().is_none_or(is_whole)
     }
 
     /// Begins anew. False: what was taken is lost.
     pub(super) fn rewind(&self) -> bool {
-        let Some(source) = &self.source else { return true };
-        let state = &mut *source.state.borrow_mut();
-        if state.room.is_none() && source.frames.get() > 0 {
+        if !self.can_rewind() {
             return false;
         }
+        let Some(source) = &self.source else { return true };
+        let state = &mut *source.state.borrow_mut();
         for bytes in state.kept.drain(..).rev() {
             state.again.push_front(bytes);
         }

@@ -6,7 +6,7 @@ use ravelin_dataplane::{Running, Settings, server::Source, start};
 use ravelin_echo::{Echo, Options};
 use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Secret, Snapshot,
-    backend::{Address, Algorithm, Backend, BackendKey, BackendKind, Connections, Endpoint, Protocol},
+    backend::{Address, Backend, BackendKey, BackendKind, Endpoint, Protocol},
     certificate::Certificate,
     channel::{Publisher, memory},
     route::{
@@ -64,12 +64,7 @@ pub(crate) fn all_to(echo: &Echo) -> Snapshot {
 
 pub(crate) fn add_backend(snapshot: &mut Snapshot, name: &str, address: SocketAddr) -> BackendKey {
     let key = BackendKey { kind: BackendKind::Backend, namespace: "shop".into(), name: name.into(), port: 0 };
-    let backend = Backend {
-        protocol: Protocol::Http1,
-        algorithm: Algorithm::RoundRobin,
-        connections: Connections::default(),
-        endpoints: vec![Endpoint { address: Address::Ip(address), weight: 1 }],
-    };
+    let backend = Backend::plain(Protocol::Http1, vec![Endpoint { address: Address::Ip(address), weight: 1 }]);
     snapshot.backends.insert(key.clone(), Part::new(backend));
     key
 }
@@ -82,7 +77,14 @@ pub(crate) fn forward(backend: BackendKey) -> Action {
         response_headers: HeaderChanges::default(),
         rewrite: None,
     };
-    Action::Forward(Forward { backends: vec![share], rewrite: None, algorithm: None, fallback: None })
+    Action::Forward(Forward {
+        backends: vec![share],
+        rewrite: None,
+        balancing: None,
+        retry: None,
+        session: None,
+        fallback: None,
+    })
 }
 
 pub(crate) fn say(body: &str) -> Action {

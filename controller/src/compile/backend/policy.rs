@@ -1,19 +1,20 @@
 //! A BackendPolicy: how a backend is treated, and which backends it is for.
 
-use std::time::Duration;
+mod care;
 
 use ravelin_crds::{BackendPolicySpec, PolicyTargetRef};
 use ravelin_snapshot::{
     ObjectKey,
-    backend::{Algorithm, BackendKind, Connections},
+    backend::{BackendKind, Balancing, Breaker, Connections, Health, RetryBudget},
 };
 
 use crate::{
     compile::{
         attach::Seniority,
+        balancing,
+        grammar::millis,
         index::seniority,
         notes::{Field, Notes},
-        route::action,
         text,
     },
     object::Object,
@@ -40,16 +41,13 @@ pub(in crate::compile) struct BackendTarget {
 }
 
 /// How a backend is treated.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::compile) struct Treatment {
-    pub(in crate::compile) algorithm: Algorithm,
+    pub(in crate::compile) balancing: Balancing,
     pub(in crate::compile) connections: Connections,
-}
-
-impl Default for Treatment {
-    fn default() -> Self {
-        Self { algorithm: Algorithm::RoundRobin, connections: Connections::default() }
-    }
+    pub(in crate::compile) retry_budget: RetryBudget,
+    pub(in crate::compile) breaker: Option<Breaker>,
+    pub(in crate::compile) health: Option<Health>,
 }
 
 pub(in crate::compile) fn compile(object: &Object<BackendPolicySpec>) -> BackendPolicy {
@@ -65,18 +63,22 @@ pub(in crate::compile) fn compile(object: &Object<BackendPolicySpec>) -> Backend
         tls,
     } = &object.spec;
     let targets = targets(target_refs, &object.meta.key.namespace, &mut notes);
-    let balancing = Field::SPEC.member("loadBalancing");
-    let algorithm = load_balancing.as_ref().map(|said| action::algorithm(said, balancing, &mut notes));
+    let field = Field::SPEC.member("loadBalancing");
+    let balancing = load_balancing.as_ref().map(|said| balancing::compile(said, field, &mut notes));
     let bounds = Field::SPEC.member("connections");
     let connections = connections.as_ref().map(|said| self::connections(said, bounds, &mut notes));
     notes.unsupported(Field::SPEC.member("healthCheck"), health_check.as_ref());
     notes.unsupported(Field::SPEC.member("circuitBreaker"), circuit_breaker.as_ref());
     notes.unsupported(Field::SPEC.member("proxyProtocol"), proxy_protocol.as_ref());
-    notes.unsupported(Field::SPEC.member("retryBudget"), retry_budget.as_ref());
+    let field = Field::SPEC.member("retryBudget");
+    let retry_budget = retry_budget.as_ref().map(|said| care::retry_budget(said, field, &mut notes));
     notes.unsupported(Field::SPEC.member("tls"), tls.as_ref());
     let treatment = Treatment {
-        algorithm: algorithm.unwrap_or(Algorithm::RoundRobin),
+        balancing: balancing.unwrap_or_default(),
         connections: connections.unwrap_or_default(),
+        retry_budget: retry_budget.unwrap_or_default(),
+        breaker: None,
+        health: None,
     };
     let treatment = (notes.breaks() == 0).then_some(treatment);
     BackendPolicy { seniority: seniority(&object.meta), targets, treatment, notes }
@@ -124,9 +126,7 @@ fn connections(said: &ravelin_crds::Connections, field: Field<'_>, notes: &mut N
     let max = count(max, 1, default.max, "max");
     let max_requests = count(max_requests, 1, default.max_requests, "maxRequests");
     let max_pending = count(max_pending, 0, default.max_pending, "maxPending");
-    let millis = |said: &Option<ravelin_crds::Duration>, default: u64| {
-        said.map_or(default, |said| u64::try_from(Duration::from(said).as_millis()).unwrap_or(u64::MAX))
-    };
+    let millis = |said: &Option<ravelin_crds::Duration>, default: u64| said.map_or(default, millis);
     if connect_timeout.is_some_and(ravelin_crds::Duration::is_zero) {
         notes.invalid(field.member("connectTimeout"), "no connection is made in no time", "Write it as 1s.");
     }

@@ -1,15 +1,12 @@
 //! What a rule does with its requests.
 
-use ravelin_crds::{BackendRef, BalancingAlgorithm, Fallback, LoadBalancing};
-use ravelin_snapshot::{
-    backend::Algorithm,
-    route::{self, Action, DirectResponse, Forward, Redirect, Rewrite, WeightedBackend},
-};
+use ravelin_crds::{BackendRef, Fallback, LoadBalancing, Retry};
+use ravelin_snapshot::route::{self, Action, DirectResponse, Forward, Redirect, Rewrite, WeightedBackend};
 
-use super::filter;
+use super::{filter, retry};
 use crate::{
     compile::{
-        grammar,
+        balancing, grammar,
         notes::{Field, Notes},
         reference::{self, BackendReference},
         work::{Reads, Work},
@@ -24,6 +21,7 @@ const MAX_BACKENDS: usize = 16;
 pub(super) struct Said<'a> {
     pub(super) namespace: &'a str,
     pub(super) load_balancing: Option<&'a LoadBalancing>,
+    pub(super) retry: Option<&'a Retry>,
     pub(super) backend_refs: &'a [BackendRef],
     pub(super) fallback: Option<&'a Fallback>,
     /// Every match of the rule is a prefix.
@@ -52,7 +50,8 @@ pub(super) fn compile(
         let member = if said.backend_refs.is_empty() { "fallback" } else { "backendRefs" };
         notes.invalid(field.member(member), message, "Leave out the filter, or the backends.");
     }
-    let algorithm = said.load_balancing.map(|said| self::algorithm(said, field.member("loadBalancing"), notes));
+    let balancing = said.load_balancing.map(|said| balancing::compile(said, field.member("loadBalancing"), notes));
+    let retry = said.retry.and_then(|said| retry::compile(said, field.member("retry"), notes));
     let backends = backends(work, reads, notes, field.member("backendRefs"), said);
     let fallback = said.fallback.and_then(|fallback| {
         let field = field.member("fallback");
@@ -67,26 +66,7 @@ pub(super) fn compile(
                 let field = field.member("backendRefs");
                 notes.warning(field, Reason::Suspicious, message, "Name a backend with a weight.");
             }
-            Action::Forward(Forward { backends, rewrite, algorithm, fallback })
-        }
-    }
-}
-
-/// How endpoints are chosen; what is not implemented is noted.
-pub(in crate::compile) fn algorithm(said: &LoadBalancing, field: Field<'_>, notes: &mut Notes) -> Algorithm {
-    let LoadBalancing { algorithm, consistent_hash, slow_start } = said;
-    notes.unsupported(field.member("consistentHash"), consistent_hash.as_ref());
-    notes.unsupported(field.member("slowStart"), slow_start.as_ref());
-    match algorithm.unwrap_or_default() {
-        BalancingAlgorithm::RoundRobin => Algorithm::RoundRobin,
-        BalancingAlgorithm::LeastRequest => Algorithm::LeastRequest,
-        other @ (BalancingAlgorithm::Random
-        | BalancingAlgorithm::PeakEwma
-        | BalancingAlgorithm::ServiceRate
-        | BalancingAlgorithm::ConsistentHash) => {
-            let message = format!("{other:?} is not implemented yet");
-            notes.error(field.member("algorithm"), Reason::Unsupported, message, "Use RoundRobin or LeastRequest.");
-            Algorithm::RoundRobin
+            Action::Forward(Forward { backends, rewrite, balancing, retry, session: None, fallback })
         }
     }
 }

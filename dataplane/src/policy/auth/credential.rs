@@ -147,7 +147,7 @@ fn cut<'v>(value: &'v HeaderValue, prefix: &str) -> Option<&'v [u8]> {
 }
 
 /// Names and values of all `Cookie` headers (RFC 6265, 4.2; HTTP/2 may split them).
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     pairs.filter_map(|pair| {
         let pair = pair.trim_ascii();

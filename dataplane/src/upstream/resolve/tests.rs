@@ -10,7 +10,7 @@ use ravelin_snapshot::backend::{Address, Endpoint};
 use tokio::net::UdpSocket;
 
 use super::*;
-use crate::upstream::{Pools, members::Membership};
+use crate::upstream::members::{Membership, Wish};
 
 pub(super) fn builder(address: SocketAddr) -> ResolverBuilder<TokioRuntimeProvider> {
     let mut connection = ConnectionConfig::udp();
@@ -115,7 +115,9 @@ async fn a_name_without_an_answer_is_no_endpoint_and_is_waited_for_no_longer_tha
         Some(&Handle::current()),
     );
     assert!(!silent.resolved(Duration::from_millis(50)).await);
-    assert!(silent.present().choose(ravelin_snapshot::backend::Algorithm::RoundRobin, &Pools::default()).is_none());
+    let (balancing, pools) = Default::default();
+    let wish = Wish { balancing: &balancing, pools: &pools, hash: None, tried: &[] };
+    assert!(silent.present().choose(&wish).is_none());
 }
 
 #[tokio::test]

@@ -19,13 +19,13 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use ravelin_snapshot::{
     Part,
-    backend::{self, Address, Algorithm, BackendKey, BackendKind, Connections, Endpoint, Protocol},
+    backend::{self, Address, BackendKey, BackendKind, Endpoint, Protocol},
 };
 use tokio::{net::TcpListener, sync::watch, task::LocalSet};
 
 use crate::{
     body::{AnswerBody, RequestBody},
-    upstream::{Backend, Call, Pools, send},
+    upstream::{Backend, Call, Pools, Retry, balance::hash, send},
 };
 
 /// Each worker has a thread and an address of its own; all end with this.
@@ -36,11 +36,14 @@ pub(super) struct Gateway {
 }
 
 /// The time-outs of every call.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Limits {
     pub(super) request: Option<Duration>,
     pub(super) attempt: Option<Duration>,
     pub(super) stream_idle: Option<Duration>,
+    pub(super) retry: Option<Arc<Retry>>,
+    /// The header whose value is the key of a consistent hash.
+    pub(super) hash: Option<&'static str>,
     /// Towards clients, rather than HTTP/1.1.
     pub(super) http2: bool,
 }
@@ -48,12 +51,7 @@ pub(super) struct Limits {
 /// A backend over HTTP/1.1, round robin, with all defaults.
 pub(super) fn said(addresses: impl IntoIterator<Item = SocketAddr>) -> backend::Backend {
     let endpoints = addresses.into_iter().map(|address| Endpoint { address: Address::Ip(address), weight: 1 });
-    backend::Backend {
-        protocol: Protocol::Http1,
-        algorithm: Algorithm::RoundRobin,
-        connections: Connections::default(),
-        endpoints: endpoints.collect(),
-    }
+    backend::Backend::plain(Protocol::Http1, endpoints.collect())
 }
 
 pub(super) fn key() -> BackendKey {
@@ -72,8 +70,8 @@ impl Gateway {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             listener.set_nonblocking(true).unwrap();
             let address = listener.local_addr().unwrap();
-            let (backend, ended) = (Arc::clone(&backend), ended.clone());
-            std::thread::spawn(move || work(listener, &backend, limits, ended));
+            let (backend, ended, limits) = (Arc::clone(&backend), ended.clone(), limits.clone());
+            std::thread::spawn(move || work(listener, &backend, &limits, ended));
             address
         });
         Self { addresses: addresses.collect(), backend, _alive: alive }
@@ -89,7 +87,7 @@ impl Gateway {
 fn work(
     listener: std::net::TcpListener,
     backend: &Arc<ArcSwap<Backend>>,
-    limits: Limits,
+    limits: &Limits,
     mut ended: watch::Receiver<()>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -99,14 +97,14 @@ fn work(
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             stream.set_nodelay(true).unwrap();
-            let (backend, pools) = (Arc::clone(backend), pools.clone());
+            let (backend, pools, http2, limits) = (Arc::clone(backend), pools.clone(), limits.http2, limits.clone());
             let service = hyper::service::service_fn(move |request| {
-                let (backend, pools) = (backend.load_full(), pools.clone());
-                async move { Ok::<_, Infallible>(answer(&backend, &pools, limits, request).await) }
+                let (backend, pools, limits) = (backend.load_full(), pools.clone(), limits.clone());
+                async move { Ok::<_, Infallible>(answer(&backend, &pools, &limits, request).await) }
             });
             let io = TokioIo::new(stream);
             tokio::task::spawn_local(async move {
-                if limits.http2 {
+                if http2 {
                     return drop(http2::Builder::new(Local).serve_connection(io, service).await);
                 }
                 drop(http1::Builder::new().serve_connection(io, service).with_upgrades().await);
@@ -134,7 +132,7 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
 async fn answer(
     backend: &Arc<Backend>,
     pools: &Pools,
-    limits: Limits,
+    limits: &Limits,
     mut request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     if let Some(authority) = request.uri().authority() {
@@ -144,15 +142,17 @@ async fn answer(
     }
     let call = Call {
         backend,
-        algorithm: None,
-        request: Box::new(request.map(|body| RequestBody::unbounded(body).into())),
+        balancing: None,
+        hash: limits.hash.and_then(|name| request.headers().get(name)).map(|key| hash(key.as_bytes())),
+        retry: limits.retry.as_deref(),
         deadline: limits.request.map(|limit| Instant::now() + limit),
         attempt_timeout: limits.attempt,
         stream_idle: limits.stream_idle,
         tunnel: &|tunnel| drop(tokio::task::spawn_local(tunnel)),
         called: None,
     };
-    match send(pools, call).await {
+    let request = Box::new(request.map(|body| RequestBody::unbounded(body).into()));
+    match send(pools, call, request).await {
         Ok(answer) => answer.map(AnswerBody::Upstream),
         Err(failure) => {
             let mut answer = Response::new(AnswerBody::empty());

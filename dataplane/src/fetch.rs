@@ -93,7 +93,7 @@ impl Trust {
     }
 }
 
-fn named(pem: &str) -> Result<RootCertStore, FetchError> {
+pub(crate) fn named(pem: &str) -> Result<RootCertStore, FetchError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate.map_err(|error| FetchError::Trust(error.to_string()))?;
@@ -103,7 +103,7 @@ fn named(pem: &str) -> Result<RootCertStore, FetchError> {
 }
 
 /// Read once in a process's life.
-fn systems() -> Result<Arc<RootCertStore>, FetchError> {
+pub(crate) fn systems() -> Result<Arc<RootCertStore>, FetchError> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(roots) = ROOTS.get() {
         return Ok(Arc::clone(roots));

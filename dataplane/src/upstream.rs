@@ -16,7 +16,9 @@ mod pool;
 mod resolve;
 mod retry;
 mod sending;
+mod socket;
 mod timer;
+mod transport;
 mod tunnel;
 mod upload;
 
@@ -41,6 +43,7 @@ pub use self::{
     endpoint::{Counts, Endpoint},
     pool::Pools,
     retry::{Retries, Retry},
+    transport::Addresses,
     tunnel::Tunnel,
     upload::Upload,
 };
@@ -50,6 +53,7 @@ use self::{
     place::Overloaded,
     resolve::Source,
     timer::{Expired, Timer},
+    transport::Transport,
 };
 use crate::{metrics::Label, reject::Reason};
 
@@ -62,6 +66,8 @@ pub struct Backend {
     pub said: Part<backend::Backend>,
     pub retries: Arc<Retries>,
     membership: Membership,
+    /// How its connections begin.
+    transport: Arc<Transport>,
 }
 
 /// One call of a backend.
@@ -80,6 +86,8 @@ pub struct Call<'a> {
     pub stream_idle: Option<Duration>,
     /// Runs what a 101 leads to: it lives longer than this call.
     pub tunnel: &'a dyn Fn(Tunnel),
+    /// For a backend that is told of its clients by PROXY protocol.
+    pub client: Option<Addresses>,
     /// Where it is said which endpoint was chosen.
     pub called: Option<&'a Cell<Option<SocketAddr>>>,
 }
@@ -130,15 +138,18 @@ impl Backend {
         before: Option<&Self>,
         runtime: Option<&Handle>,
     ) -> Self {
-        // An endpoint's connections speak its backend's protocol.
-        let kept = before.filter(|before| before.said.protocol == said.protocol).map(|before| &before.membership);
-        let membership = Membership::new(&said.endpoints, kept, Source::System, runtime);
+        // An endpoint's connections speak its backend's protocol, in its backend's way.
+        let way = |said: &backend::Backend| (said.protocol, said.proxy_protocol, said.tls.clone());
+        let kept = before.filter(|before| way(&before.said) == way(said));
+        let transport = kept.map_or_else(|| Arc::new(Transport::new(said)), |before| Arc::clone(&before.transport));
+        let kept = kept.map(|before| &before.membership);
+        let membership = Membership::new(&said.endpoints, &transport, kept, Source::System, runtime);
         if let Algorithm::ConsistentHash(_) = said.balancing.algorithm {
             membership.present().keys(); // here it holds up no request
         }
         let label = before.map_or_else(|| Label::new(key), |before| Arc::clone(&before.label));
         let retries = Retries::new(&said.retry_budget, before.map(|before| &before.retries), Instant::now());
-        Self { key: key.clone(), label, said: said.clone(), retries, membership }
+        Self { key: key.clone(), label, said: said.clone(), retries, membership, transport }
     }
 
     /// For `/backends` and metrics.
@@ -182,7 +193,7 @@ async fn once(
     upgrade: Option<&OnUpgrade>,
     tried: &mut Vec<u64>,
 ) -> Result<Response<Box<UpstreamBody>>, Failure> {
-    let Call { backend, deadline, attempt_timeout, stream_idle, called, tunnel, .. } = *call;
+    let Call { backend, deadline, attempt_timeout, stream_idle, client, called, tunnel, .. } = *call;
     let mut timer = Timer::new(deadline);
     timer.start(attempt_timeout, Expired::Attempt);
     let bounds = &backend.said.connections;
@@ -209,15 +220,25 @@ async fn once(
     if call.retry.is_some() {
         tried.push(endpoint.id);
     }
-    let mut attempt = Attempt::new(pools, endpoint, bounds, timer, stream_idle);
+    let mut attempt = Attempt::new(pools, endpoint, bounds, client, timer, stream_idle);
     let flight = match attempt.begin().await {
         Ok(flight) => flight,
         Err(reason) => return Err(Failure::unwritten(reason, request)),
     };
     let begun = (balancing.algorithm == Algorithm::PeakEwma).then(Instant::now);
-    let outcome = match backend.said.protocol {
-        Protocol::Http1 => attempt.http1(request, flight, upgrade.map(|client| (client, tunnel))).await,
-        Protocol::H2c => attempt.http2(request, flight).await,
+    let http2 = match backend.said.protocol {
+        Protocol::Http1 => false,
+        Protocol::H2c => true,
+        // An upgrade is for HTTP/1.1; and a connection for one request is not worth more.
+        Protocol::Negotiated if upgrade.is_some() || client.is_some() => false,
+        Protocol::Negotiated => match attempt.negotiate().await {
+            Ok(http2) => http2,
+            Err(reason) => return Err(Failure::unwritten(reason, request)),
+        },
+    };
+    let outcome = match http2 {
+        false => attempt.http1(request, flight, upgrade.map(|client| (client, tunnel))).await,
+        true => attempt.http2(request, flight).await,
     };
     if let Some(begun) = begun {
         let now = Instant::now();

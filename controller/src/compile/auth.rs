@@ -1,7 +1,7 @@
 //! An AuthPolicy becomes what the data plane enforces.
 
 pub(super) mod api_key;
-mod held;
+pub(super) mod held;
 mod jwt;
 mod source;
 

@@ -10,7 +10,7 @@ use std::{
 use ravelin_crds::{AppProtocol, BackendEndpoint, BackendSpec};
 use ravelin_snapshot::{
     ObjectKey,
-    backend::{Address, Backend, BackendKey, BackendKind, Endpoint, Protocol},
+    backend::{Address, Backend, BackendKey, BackendKind, Endpoint, Protocol, Tls},
     route::Broken,
 };
 
@@ -33,7 +33,7 @@ const MAX_ENDPOINTS: usize = 256;
 /// A backend, or what to tell those who refer to it.
 pub(super) fn compile(work: &Work<'_>, reads: &mut Reads, key: &BackendKey) -> Result<Backend, Refused> {
     let object = ObjectKey::new(&key.namespace, &key.name);
-    let (protocol, endpoints, port) = match key.kind {
+    let (speech, endpoints, port) = match key.kind {
         BackendKind::Service => service(work, reads, &object, key.port)?,
         BackendKind::Backend => {
             reads.insert(Fact::BackendObject(object.clone()));
@@ -42,24 +42,75 @@ pub(super) fn compile(work: &Work<'_>, reads: &mut Reads, key: &BackendKey) -> R
                 Refused::new(Reason::BackendNotFound, "name", message, "Create it, or correct the name.")
             })?;
             let said = self::object(found, &mut Notes::of_faults(&found.faults));
-            let (protocol, endpoints) = said.ok_or_else(|| {
+            let (speech, endpoints) = said.ok_or_else(|| {
                 let message = format!("Backend {object} is broken");
                 Refused::new(Reason::InvalidReference, "", message, "See what its own status says.")
             })?;
-            (protocol, endpoints, "")
+            (speech, endpoints, "")
         }
     };
-    let treatment = work.treatment(reads, key.kind, &object, port).map_err(|policy| {
-        let message = format!("BackendPolicy {policy} is for it and is broken");
-        let refused = Refused::new(Reason::InvalidReference, "", message, "See what the policy's own status says.");
-        Refused { broken: Broken::PolicyInvalid, ..refused }
-    })?;
-    let Treatment { balancing, connections, retry_budget, breaker, health } = treatment;
-    Ok(Backend { protocol, balancing, connections, retry_budget, breaker, health, endpoints })
+    let Treatment { balancing, connections, retry_budget, breaker, health, tls, proxy_protocol } =
+        work.treatment(reads, key.kind, &object, port).map_err(|policy| {
+            let message = format!("BackendPolicy {policy} is for it and is broken");
+            let refused = Refused::new(Reason::InvalidReference, "", message, "See what the policy's own status says.");
+            Refused { broken: Broken::PolicyInvalid, ..refused }
+        })?;
+    let Speech { protocol, secure } = speech;
+    if proxy_protocol && protocol == Protocol::H2c {
+        let message =
+            format!("{object} speaks HTTP/2, whose connections many clients share, and PROXY protocol names one");
+        let remedy = "Leave proxyProtocol out of its BackendPolicy, or use another appProtocol.";
+        return Err(Refused::new(Reason::UnsupportedProtocol, "", message, remedy));
+    }
+    let tls = match (tls, secure) {
+        (Some(tls), _) => Some(tls),
+        (None, false) => None,
+        (None, true) => Some(by_its_name(&object, &endpoints)?),
+    };
+    let tls = tls.map(Box::new);
+    Ok(Backend { protocol, tls, proxy_protocol, balancing, connections, retry_budget, breaker, health, endpoints })
+}
+
+/// From `appProtocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Speech {
+    protocol: Protocol,
+    /// Over TLS, whether a policy says so or not.
+    secure: bool,
+}
+
+impl From<AppProtocol> for Speech {
+    fn from(said: AppProtocol) -> Self {
+        let (protocol, secure) = match said {
+            AppProtocol::Http | AppProtocol::WebSocket => (Protocol::Http1, false),
+            AppProtocol::H2c => (Protocol::H2c, false),
+            AppProtocol::Https => (Protocol::Negotiated, true),
+            AppProtocol::WebSocketTls => (Protocol::Http1, true),
+        };
+        Self { protocol, secure }
+    }
+}
+
+/// Without a policy the certificate has to be for the name that is connected to, if there is exactly one.
+fn by_its_name(object: &ObjectKey, endpoints: &[Endpoint]) -> Result<Tls, Refused> {
+    let mut names = endpoints.iter().map(|endpoint| match &endpoint.address {
+        Address::Dns { name, .. } => Some(name),
+        Address::Ip(_) => None,
+    });
+    match names.next().flatten() {
+        Some(first) if names.all(|name| name == Some(first)) => {
+            Ok(Tls { hostname: first.clone(), names: Vec::new(), system: true, authorities: None, certificate: None })
+        }
+        _ => {
+            let message = format!("nothing says which name the certificate of {object} must have");
+            let remedy = "Attach a BackendPolicy with tls, which says the hostname and whom to trust.";
+            Err(Refused::new(Reason::InvalidReference, "", message, remedy))
+        }
+    }
 }
 
 /// What a Backend object says; `None` if anything of it has no meaning, which is noted.
-pub(super) fn object(object: &Object<BackendSpec>, notes: &mut Notes) -> Option<(Protocol, Vec<Endpoint>)> {
+pub(super) fn object(object: &Object<BackendSpec>, notes: &mut Notes) -> Option<(Speech, Vec<Endpoint>)> {
     let BackendSpec { endpoints: said, app_protocol } = &object.spec;
     let field = Field::SPEC.member("endpoints");
     if said.is_empty() && !touches(&object.faults, field) {
@@ -85,21 +136,8 @@ pub(super) fn object(object: &Object<BackendSpec>, notes: &mut Notes) -> Option<
             endpoints.insert(endpoint);
         }
     }
-    let protocol = match app_protocol.unwrap_or_default() {
-        AppProtocol::Http | AppProtocol::WebSocket => Protocol::Http1,
-        AppProtocol::H2c => Protocol::H2c,
-        AppProtocol::Https | AppProtocol::WebSocketTls => {
-            let message = "TLS to backends is not implemented yet";
-            notes.error(
-                Field::SPEC.member("appProtocol"),
-                Reason::Unsupported,
-                message,
-                "Use http or kubernetes.io/h2c.",
-            );
-            return None;
-        }
-    };
-    (notes.breaks() == 0).then(|| (protocol, endpoints.into_iter().collect()))
+    let speech = Speech::from(app_protocol.unwrap_or_default());
+    (notes.breaks() == 0).then(|| (speech, endpoints.into_iter().collect()))
 }
 
 fn object_endpoint(endpoint: &BackendEndpoint, field: Field<'_>, notes: &mut Notes) -> Option<Endpoint> {
@@ -131,7 +169,7 @@ fn service<'m>(
     reads: &mut Reads,
     key: &ObjectKey,
     port: u16,
-) -> Result<(Protocol, Vec<Endpoint>, &'m str), Refused> {
+) -> Result<(Speech, Vec<Endpoint>, &'m str), Refused> {
     reads.insert(Fact::Service(key.clone()));
     let model = work.model;
     let found = model.services.get(key).ok_or_else(|| {
@@ -154,22 +192,20 @@ fn service<'m>(
         let remedy = format!("Use one of its ports: {}.", known.join(", "));
         Refused::new(Reason::BackendNotFound, "port", message, remedy)
     })?;
-    let protocol = service_protocol(key, port)?;
+    let speech = service_speech(key, port)?;
     reads.insert(Fact::Slices(key.clone()));
-    Ok((protocol, slice_endpoints(work, key, &port.name), &port.name))
+    Ok((speech, slice_endpoints(work, key, &port.name), &port.name))
 }
 
-fn service_protocol(key: &ObjectKey, port: &ServicePort) -> Result<Protocol, Refused> {
-    let refused = |message: String| {
-        Refused::new(Reason::UnsupportedProtocol, "port", message, "Change the appProtocol of the Service's port.")
-    };
-    match port.app_protocol.as_deref().map(str::parse) {
-        None | Some(Ok(AppProtocol::Http | AppProtocol::WebSocket)) => Ok(Protocol::Http1),
-        Some(Ok(AppProtocol::H2c)) => Ok(Protocol::H2c),
-        Some(Ok(AppProtocol::Https | AppProtocol::WebSocketTls)) => {
-            Err(refused(format!("port {} of Service {key}: TLS to backends is not implemented yet", port.port)))
+fn service_speech(key: &ObjectKey, port: &ServicePort) -> Result<Speech, Refused> {
+    match port.app_protocol.as_deref().map(str::parse::<AppProtocol>) {
+        None => Ok(Speech::from(AppProtocol::default())),
+        Some(Ok(said)) => Ok(Speech::from(said)),
+        Some(Err(error)) => {
+            let message = format!("port {} of Service {key}: {error}", port.port);
+            let remedy = "Change the appProtocol of the Service's port.";
+            Err(Refused::new(Reason::UnsupportedProtocol, "port", message, remedy))
         }
-        Some(Err(error)) => Err(refused(format!("port {} of Service {key}: {error}", port.port))),
     }
 }
 

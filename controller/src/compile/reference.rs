@@ -37,7 +37,7 @@ impl Refused {
         Self { broken: Broken::BackendInvalid, reason, member, message: message.into(), remedy: remedy.into() }
     }
 
-    fn note(&self, field: Field<'_>, notes: &mut Notes) {
+    pub(super) fn note(&self, field: Field<'_>, notes: &mut Notes) {
         let inner = field.member(self.member);
         notes.error(if self.member.is_empty() { field } else { inner }, self.reason, &self.message, &self.remedy);
     }

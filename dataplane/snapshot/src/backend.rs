@@ -1,8 +1,12 @@
 //! Backends: where requests go, and how each is treated.
 
+mod tls;
+
 use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
+
+pub use tls::{AltName, ClientCertificate, Tls};
 
 /// A backend's name: one port of a Service, or a Backend object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,6 +38,13 @@ impl fmt::Display for BackendKey {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Backend {
     pub protocol: Protocol,
+    /// Absent: connections are plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Box<Tls>>,
+    /// A connection begins with a PROXY header (version 2) and serves one request, of the client that it names. Never with
+    /// [`Protocol::H2c`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
     #[serde(default, skip_serializing_if = "Balancing::is_default")]
     pub balancing: Balancing,
     pub connections: Connections,
@@ -52,6 +63,8 @@ impl Backend {
     pub fn plain(protocol: Protocol, endpoints: Vec<Endpoint>) -> Self {
         Self {
             protocol,
+            tls: None,
+            proxy_protocol: false,
             balancing: Balancing::default(),
             connections: Connections::default(),
             retry_budget: RetryBudget::default(),
@@ -67,8 +80,10 @@ impl Backend {
 #[serde(rename_all = "camelCase")]
 pub enum Protocol {
     Http1,
-    /// HTTP/2 with prior knowledge.
+    /// HTTP/2 with prior knowledge; over TLS, HTTP/2 alone.
     H2c,
+    /// Over TLS: HTTP/2 or HTTP/1.1, as the backend chooses.
+    Negotiated,
 }
 
 /// How requests are spread over the endpoints.

@@ -14,8 +14,8 @@ use ravelin_snapshot::{
         ForwardedHeader, Mode, Network,
     },
     backend::{
-        ActiveCheck, Address, Algorithm, Backend, BackendKey, BackendKind, Balancing, Breaker, Connections, Endpoint,
-        HashOn, Health, Passive, Probe, Protocol, RetryBudget,
+        ActiveCheck, Address, Algorithm, AltName, Backend, BackendKey, BackendKind, Balancing, Breaker,
+        ClientCertificate, Connections, Endpoint, HashOn, Health, Passive, Probe, Protocol, RetryBudget, Tls,
     },
     certificate::Certificate,
     expression::{Attribute, Expression, Function, MAX_DEPTH, Node},
@@ -54,6 +54,16 @@ fn elsewhere() -> BackendKey {
     BackendKey { kind: BackendKind::Backend, namespace: "shop".into(), name: "elsewhere".into(), port: 0 }
 }
 
+fn tls() -> Tls {
+    Tls {
+        hostname: "orders.internal".into(),
+        names: vec![AltName::Dns("a.internal".into()), AltName::Uri("spiffe://a/b".into())],
+        system: true,
+        authorities: Some("pem".into()),
+        certificate: Some(ClientCertificate { chain: "pem".into(), key: Secret::new("pem") }),
+    }
+}
+
 fn add_backends(snapshot: &mut Snapshot) {
     let connections = Connections {
         max: 1,
@@ -67,6 +77,8 @@ fn add_backends(snapshot: &mut Snapshot) {
     let orders = Backend {
         protocol: Protocol::H2c,
         balancing: Balancing { algorithm: Algorithm::LeastRequest, slow_start_ms: Some(9) },
+        tls: Some(Box::new(tls())),
+        proxy_protocol: true,
         connections: connections.clone(),
         retry_budget: RetryBudget { percent: 1, min_per_second: 2 },
         breaker: Some(Breaker {
@@ -82,7 +94,7 @@ fn add_backends(snapshot: &mut Snapshot) {
         endpoints: vec![endpoint(1)],
     };
     let name = Endpoint { address: Address::Dns { name: "api.example".into(), port: 443 }, weight: 1 };
-    let elsewhere_said = Backend { connections, ..Backend::plain(Protocol::Http1, vec![name]) };
+    let elsewhere_said = Backend { connections, ..Backend::plain(Protocol::Negotiated, vec![name]) };
     snapshot.backends.insert(service(), Part::new(orders));
     snapshot.backends.insert(elsewhere(), Part::new(elsewhere_said));
     let cookie = HashOn::Cookie { name: "lb".into(), ttl_ms: Some(1) };

@@ -108,6 +108,7 @@ async fn call(
         attempt_timeout: rule.timeouts.backend_request,
         stream_idle: rule.timeouts.stream_idle,
         tunnel: &|tunnel| exchange.worker.spawn(exchange.connection.scheme, seats.held_by(tunnel)),
+        client: backend.said.proxy_protocol.then_some((exchange.connection.peer, exchange.connection.local)),
         called: Some(&called),
     };
     let begun = Instant::now();

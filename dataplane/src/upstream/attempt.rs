@@ -14,6 +14,7 @@ use super::{
     place::{Flight, Patience, Place},
     pool::{Lease, Pools, Stream},
     timer::{Expired, Timer},
+    transport::{Addresses, Offer},
     tunnel::{self, Tunnel},
 };
 use crate::reject::Reason;
@@ -63,6 +64,7 @@ pub(super) struct Attempt<'a> {
     pools: &'a Pools,
     endpoint: &'a Arc<Endpoint>,
     bounds: &'a Connections,
+    client: Option<Addresses>,
     stream_idle: Option<Duration>,
     timer: Timer,
     patience: Patience,
@@ -74,10 +76,11 @@ impl<'a> Attempt<'a> {
         pools: &'a Pools,
         endpoint: &'a Arc<Endpoint>,
         bounds: &'a Connections,
+        client: Option<Addresses>,
         timer: Timer,
         stream_idle: Option<Duration>,
     ) -> Self {
-        Self { pools, endpoint, bounds, stream_idle, timer, patience: Patience::default() }
+        Self { pools, endpoint, bounds, client, stream_idle, timer, patience: Patience::default() }
     }
 
     /// Waits until the request may be under way.
@@ -136,15 +139,39 @@ impl<'a> Attempt<'a> {
         self.patience = Patience::default(); // it waits no longer
         let place = match lease {
             Lease::Http1(connection) => return Ok(connection),
-            // Invariant: one endpoint speaks one protocol.
-            Lease::Http2(_) => return Err(Reason::BackendRefused),
+            // Only where the backend chooses: there is room for HTTP/2 alone.
+            Lease::Http2(_) => return Err(Reason::Overloaded),
             Lease::New(place) => place,
         };
+        self.open(place, Offer::Http1).await
+    }
+
+    async fn open(&mut self, place: Place, offer: Offer) -> Result<Box<http1::Connection>, Reason> {
         let limit = Duration::from_millis(self.bounds.connect_timeout_ms);
-        let connecting = tokio::time::timeout(limit, http1::connect(self.endpoint.address));
+        let connecting = tokio::time::timeout(limit, self.endpoint.connect(offer, self.client));
         let connected = self.timer.limit(connecting).await?.map_err(|_| Reason::BackendTimeout)?;
         let stream = connected.map_err(|_| Reason::BackendRefused)?;
-        Ok(http1::Connection::over(stream, self.endpoint, place))
+        Ok(http1::Connection::over(stream, self.endpoint, place, self.client.is_some()))
+    }
+
+    /// Whether the backend has chosen HTTP/2. The first connection asks it; one that is to be HTTP/2 is not kept.
+    pub(super) async fn negotiate(&mut self) -> Result<bool, Reason> {
+        if let Some(http2) = self.endpoint.speaks_http2() {
+            return Ok(http2);
+        }
+        let lease = self.timer.limit(self.pools.lease(self.endpoint, self.bounds, &mut self.patience)).await??;
+        self.patience = Patience::default();
+        match lease {
+            Lease::Http2(_) => return Ok(true), // others have asked meanwhile
+            Lease::Http1(connection) => self.pools.put(connection),
+            Lease::New(place) => {
+                let connection = self.open(place, Offer::Either).await?;
+                if self.endpoint.speaks_http2() != Some(true) {
+                    self.pools.put(connection);
+                }
+            }
+        }
+        Ok(self.endpoint.speaks_http2().unwrap_or(false))
     }
 
     fn tunnel(

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 use super::{
     balance::Latency,
     place::{Flight, Line, Seat, Turn},
+    socket::Socket,
+    transport::{Addresses, Offer, Transport, Unconnected},
 };
 
 /// An address that requests are sent to. It moves from table to table as long as its backend names it; when the last
@@ -28,7 +30,16 @@ pub struct Endpoint {
     pub(super) latency: Latency,
     /// Since when others were there already and it was not; `None`: it was there from the start.
     pub(super) joined: Option<Instant>,
+    /// Its backend's.
+    pub(super) transport: Arc<Transport>,
+    /// What was agreed upon last time, if that is for the backend to choose.
+    spoken: AtomicU8,
 }
+
+/// Values of `spoken`.
+const UNKNOWN: u8 = 0;
+const HTTP1: u8 = 1;
+const HTTP2: u8 = 2;
 
 /// What goes on at an endpoint now, and what has.
 #[derive(Debug, Default)]
@@ -48,7 +59,7 @@ pub struct Counts {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, now: Instant, joins: bool) -> Self {
+    pub(super) fn new(address: SocketAddr, transport: &Arc<Transport>, now: Instant, joins: bool) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             address,
@@ -56,6 +67,8 @@ impl Endpoint {
             counts: Arc::default(),
             latency: Latency::new(now),
             joined: joins.then_some(now),
+            transport: Arc::clone(transport),
+            spoken: AtomicU8::new(UNKNOWN),
         }
     }
 
@@ -68,6 +81,33 @@ impl Endpoint {
         }
         let share = (age.as_secs_f64() / slow_start.as_secs_f64()).max(0.1);
         (random >> 11) as f64 / (1_u64 << 53) as f64 <= share
+    }
+
+    pub(super) async fn connect(&self, offer: Offer, client: Option<Addresses>) -> Result<Socket, Unconnected> {
+        let connected = self.transport.connect(self.address, offer, client).await;
+        let spoken = match (&connected, offer) {
+            (Ok((_, http2)), Offer::Either) => {
+                if *http2 {
+                    HTTP2
+                } else {
+                    HTTP1
+                }
+            }
+            (Ok(_), Offer::Http1 | Offer::Http2) => return connected.map(|(socket, _)| socket),
+            // It may have changed its mind.
+            (Err(_), _) => UNKNOWN,
+        };
+        self.spoken.store(spoken, Ordering::Relaxed);
+        connected.map(|(socket, _)| socket)
+    }
+
+    /// Whether it has chosen HTTP/2; `None`: nobody has asked it.
+    pub(super) fn speaks_http2(&self) -> Option<bool> {
+        match self.spoken.load(Ordering::Relaxed) {
+            HTTP1 => Some(false),
+            HTTP2 => Some(true),
+            _ => None,
+        }
     }
 
     /// For `/backends` and metrics.

@@ -3,8 +3,7 @@
 use std::{
     cell::RefCell,
     future::{Future, poll_fn},
-    io,
-    mem::{self, MaybeUninit},
+    io, mem,
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
@@ -15,16 +14,20 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Frame;
-use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt, ReadBuf},
-    net::{
-        TcpSocket, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::AsyncReadExt,
+    net::{TcpSocket, TcpStream},
 };
 
-use super::{attempt::Why, endpoint::Endpoint, place::Place, sending::Sending, timer::Timer, upload::Upload};
+use super::{
+    attempt::Why,
+    endpoint::Endpoint,
+    place::Place,
+    sending::Sending,
+    socket::{Reading, Socket, Writing},
+    timer::Timer,
+    upload::Upload,
+};
 use crate::{
     upstream::{answer::Task, sending},
     wire::{self, Answer, AnswerHead, Decoder, Piece, WireError},
@@ -59,6 +62,8 @@ pub(super) struct Connection {
     keep: bool,
     /// It has had an exchange before.
     used: bool,
+    /// It has no other after that.
+    single: bool,
     spare: HeaderMap,
     pub(super) endpoint: Weak<Endpoint>,
     pub(super) endpoint_id: u64,
@@ -66,11 +71,11 @@ pub(super) struct Connection {
 }
 
 enum Io {
-    Whole(TcpStream),
+    Whole(Socket),
     /// The answer has begun before the request was sent to its end: the rest of it has a task of its own, for a reader that
     /// waits for the one before it goes on with the other must not hold up either.
     Read {
-        half: OwnedReadHalf,
+        half: Reading,
         sent: Rc<RefCell<Option<Sent>>>,
         _rest: Task,
     },
@@ -80,7 +85,7 @@ enum Io {
 
 /// The half that a request was sent over to its end.
 struct Sent {
-    half: OwnedWriteHalf,
+    half: Writing,
     sending: Sending,
 }
 
@@ -103,7 +108,8 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 impl Connection {
-    pub(super) fn over(stream: TcpStream, endpoint: &Arc<Endpoint>, place: Place) -> Box<Self> {
+    /// `single`: it serves one request.
+    pub(super) fn over(stream: Socket, endpoint: &Arc<Endpoint>, place: Place, single: bool) -> Box<Self> {
         Box::new(Self {
             io: Io::Whole(stream),
             buffer: BytesMut::new(),
@@ -113,6 +119,7 @@ impl Connection {
             decoder: Decoder::Length(0),
             keep: true,
             used: false,
+            single,
             spare: HeaderMap::new(),
             endpoint: Arc::downgrade(endpoint),
             endpoint_id: endpoint.id,
@@ -131,7 +138,7 @@ impl Connection {
 
     /// After a 101: the socket, what has been read beyond the answer's head, and the place. `None`: the request is still
     /// being written.
-    pub(super) fn into_tunnel(self) -> Option<(TcpStream, Bytes, Place)> {
+    pub(super) fn into_tunnel(self) -> Option<(Socket, Bytes, Place)> {
         match self.io {
             Io::Whole(stream) if self.sending.is_over() => Some((stream, self.buffer.freeze(), self.place)),
             Io::Whole(_) | Io::Read { .. } | Io::Nowhere => None,
@@ -178,12 +185,8 @@ impl Connection {
     /// Whether something has come that nobody asked for: the end, or bytes. What cannot be sent again had better not be sent
     /// to a dead connection: then the kernel is asked (`probe`), rather than only the event loop.
     fn is_stale(&mut self, cx: &mut Context<'_>, probe: bool) -> bool {
-        let Io::Whole(stream) = &self.io else { return true };
-        if !self.buffer.is_empty() || peek(stream, cx) {
-            return true;
-        }
-        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        probe && !matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Err(error) if would_block(&error))
+        let Io::Whole(stream) = &mut self.io else { return true };
+        !self.buffer.is_empty() || stream.has_come(cx) || (probe && stream.has_come_by_now())
     }
 
     fn poll_exchange(
@@ -311,7 +314,7 @@ impl Connection {
         if let Io::Read { sent, .. } = &self.io
             && let Some(Sent { half: writing, sending }) = sent.take()
             && let Io::Read { half, .. } = mem::replace(&mut self.io, Io::Nowhere)
-            && let Ok(stream) = half.reunite(writing)
+            && let Some(stream) = Socket::reunite(half, writing)
         {
             (self.io, self.sending) = (Io::Whole(stream), sending);
         }
@@ -320,13 +323,17 @@ impl Connection {
     /// The exchange is over on both sides, and nothing speaks against the next.
     pub(super) fn is_idle(&self) -> bool {
         let whole = matches!(self.io, Io::Whole(_));
-        whole && self.keep && self.sending.is_over() && self.decoder.is_over() && self.buffer.is_empty()
+        whole && self.keep && !self.single && self.sending.is_over() && self.decoder.is_over() && self.buffer.is_empty()
     }
 
     /// Whether an idle connection is still good, as far as the event loop knows: no system call while nothing has come.
     pub(super) fn is_alive(&mut self) -> bool {
         let mut unwoken = Context::from_waker(Waker::noop());
-        self.is_idle() && matches!(&self.io, Io::Whole(stream) if !peek(stream, &mut unwoken))
+        self.is_idle()
+            && match &mut self.io {
+                Io::Whole(stream) => !stream.has_come(&mut unwoken),
+                Io::Read { .. } | Io::Nowhere => false,
+            }
     }
 
     /// Gives back what the next exchange is not likely to need.
@@ -336,10 +343,4 @@ impl Connection {
             self.read = READ;
         }
     }
-}
-
-/// Whether there is something to read, be it the end.
-fn peek(stream: &TcpStream, cx: &mut Context<'_>) -> bool {
-    let mut one = [0];
-    stream.poll_peek(cx, &mut ReadBuf::new(&mut one)).is_ready()
 }

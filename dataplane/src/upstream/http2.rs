@@ -5,7 +5,6 @@ mod streams;
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     sync::{Arc, Weak},
@@ -23,14 +22,15 @@ use http::{
     header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::sync::Notify;
 
 use super::{
     attempt::{Broken, Why},
     endpoint::Endpoint,
-    http1,
     place::Place,
+    socket::Socket,
     timer::Timer,
+    transport::Offer,
     upload::Upload,
 };
 use crate::wire;
@@ -54,6 +54,7 @@ pub(super) struct Connection {
     sender: SendRequest<Bytes>,
     pub(super) endpoint: Weak<Endpoint>,
     pub(super) endpoint_id: u64,
+    scheme: Scheme,
     place: RefCell<Option<Place>>,
     open: Cell<usize>,
     /// Requests that were sent over it.
@@ -66,15 +67,15 @@ pub(super) struct Connection {
 }
 
 /// The future of a connection.
-pub(super) type Driver = client::Connection<TcpStream, Bytes>;
+pub(super) type Driver = client::Connection<Socket, Bytes>;
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused;
 
 /// Connects, and waits for the backend's settings: before them nobody knows how many requests it takes.
-pub(super) async fn establish(address: SocketAddr) -> Result<(SendRequest<Bytes>, Driver), Refused> {
-    let stream = http1::connect(address).await.map_err(|_| Refused)?;
+pub(super) async fn establish(endpoint: &Endpoint) -> Result<(SendRequest<Bytes>, Driver), Refused> {
+    let stream = endpoint.connect(Offer::Http2, None).await.map_err(|_| Refused)?;
     let builder = client::Builder::new()
         .initial_max_send_streams(UNSAID)
         .initial_window_size(WINDOW)
@@ -101,6 +102,7 @@ impl Connection {
             sender,
             endpoint: Arc::downgrade(endpoint),
             endpoint_id: endpoint.id,
+            scheme: if endpoint.transport.is_secure() { Scheme::HTTPS } else { Scheme::HTTP },
             place: RefCell::new(Some(place)),
             open: Cell::new(0),
             sent: Cell::new(0),
@@ -169,7 +171,7 @@ impl Connection {
         let body = request.body().share();
         let harmless = body.is_empty() && request.method().is_idempotent();
         let announced = wire::announced(request.headers());
-        let Some(sent) = translate(&request) else {
+        let Some(sent) = translate(&request, &self.scheme) else {
             return Err(Broken { why: Why::Garbage, again: None, resend: false, written: false });
         };
         let unsent = |request| Broken { why: Why::Closed, again: Some(request), resend: true, written: false };
@@ -218,7 +220,7 @@ async fn head(
 }
 
 /// As HTTP/2 has it (RFC 9113, 8.2.2 and 8.3.1): `Host` becomes `:authority`, what is about one connection goes.
-fn translate(request: &Request<Upload>) -> Option<Request<()>> {
+fn translate(request: &Request<Upload>, scheme: &Scheme) -> Option<Request<()>> {
     let mut headers: HeaderMap = request.headers().clone();
     let host = headers.remove(HOST)?;
     for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
@@ -231,7 +233,7 @@ fn translate(request: &Request<Upload>) -> Option<Request<()>> {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(scheme.clone());
     parts.authority = Some(Authority::try_from(host.as_bytes()).ok()?);
     let path = request.uri().path_and_query().cloned();
     parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));

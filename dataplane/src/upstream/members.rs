@@ -17,6 +17,7 @@ use super::{
     balance::{Maglev, Rotation, better_of_two, mixed},
     endpoint::Endpoint,
     resolve::{Name, Source},
+    transport::Transport,
 };
 
 /// Endpoints with their weights, at one moment.
@@ -51,6 +52,7 @@ pub(super) enum Membership {
 
 pub(super) struct Named {
     said: Vec<backend::Endpoint>,
+    transport: Arc<Transport>,
     names: Vec<Arc<Name>>,
     members: ArcSwap<Members>,
     /// Held by who looks anew.
@@ -77,6 +79,7 @@ impl Membership {
     /// Endpoints and names that `before` has are the same.
     pub(super) fn new(
         said: &[backend::Endpoint],
+        transport: &Arc<Transport>,
         before: Option<&Self>,
         source: Source,
         runtime: Option<&Handle>,
@@ -84,12 +87,18 @@ impl Membership {
         let named = |endpoint| named(endpoint, before, source, runtime);
         let names: Vec<Arc<Name>> = said.iter().filter_map(named).collect();
         let known = before.map(Self::present);
-        let members = Members::new(said, &names, known.as_deref());
+        let members = Members::new(said, transport, &names, known.as_deref());
         if names.is_empty() {
             return Self::Fixed(members);
         }
         let members = ArcSwap::from_pointee(members);
-        Self::Named(Box::new(Named { said: said.to_vec(), names, members, looking: Mutex::new(()) }))
+        Self::Named(Box::new(Named {
+            said: said.to_vec(),
+            transport: Arc::clone(transport),
+            names,
+            members,
+            looking: Mutex::new(()),
+        }))
     }
 
     pub(super) fn present(&self) -> Present<'_> {
@@ -135,7 +144,7 @@ impl Named {
         let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let members = self.members.load();
         if members.answers != answers(&self.names) {
-            self.members.store(Arc::new(Members::new(&self.said, &self.names, Some(&members))));
+            self.members.store(Arc::new(Members::new(&self.said, &self.transport, &self.names, Some(&members))));
         }
         self.members.load_full()
     }
@@ -147,7 +156,7 @@ fn answers(names: &[Arc<Name>]) -> u64 {
 
 impl Members {
     /// All addresses of a name are endpoints, each with the weight that is said of the name.
-    fn new(said: &[backend::Endpoint], names: &[Arc<Name>], before: Option<&Self>) -> Self {
+    fn new(said: &[backend::Endpoint], transport: &Arc<Transport>, names: &[Arc<Name>], before: Option<&Self>) -> Self {
         let answers = answers(names); // before the addresses: at worst they are looked at once more
         let known: HashMap<SocketAddr, &Arc<Endpoint>> =
             before.into_iter().flat_map(Self::iter).map(|endpoint| (endpoint.address, endpoint)).collect();
@@ -156,7 +165,7 @@ impl Members {
         let mut add = |address: SocketAddr, weight| {
             let endpoint = known
                 .get(&address)
-                .map_or_else(|| Arc::new(Endpoint::new(address, now, joins)), |known| Arc::clone(known));
+                .map_or_else(|| Arc::new(Endpoint::new(address, transport, now, joins)), |known| Arc::clone(known));
             endpoints.push((endpoint, weight));
         };
         for endpoint in said {

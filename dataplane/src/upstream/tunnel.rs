@@ -12,19 +12,19 @@ use std::{
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 
-use super::place::{Flight, Place};
+use super::{
+    place::{Flight, Place},
+    socket::Socket,
+};
 
 /// The life of a tunnel, to be run beside the connection that it came from. It begins when the client has its 101.
 pub type Tunnel = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What stands at the backend's end of a tunnel. It counts as a request and as a connection as long as it lasts.
 pub(super) struct Backend {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     /// What it has sent behind its 101 already.
     pub(super) ahead: Bytes,
     pub(super) place: Place,

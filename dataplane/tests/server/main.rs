@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backend_tls;
 mod balance;
 mod bounds;
 mod cors;

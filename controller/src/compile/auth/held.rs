@@ -55,7 +55,7 @@ pub(super) fn in_config_map<'w>(
 
 /// The certificates of authorities, as PEM: in the key `ca.crt` of each. `Some(None)`: none is referred to, so the system's
 /// count; `None` and a note if one is not there or holds none.
-pub(super) fn authorities(
+pub(in crate::compile) fn authorities(
     work: &Work<'_>,
     reads: &mut Reads,
     notes: &mut Notes,

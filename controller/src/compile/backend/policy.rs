@@ -1,11 +1,12 @@
 //! A BackendPolicy: how a backend is treated, and which backends it is for.
 
 mod care;
+mod tls;
 
-use ravelin_crds::{BackendPolicySpec, PolicyTargetRef};
+use ravelin_crds::{BackendPolicySpec, PolicyTargetRef, ProxyProtocol};
 use ravelin_snapshot::{
     ObjectKey,
-    backend::{BackendKind, Balancing, Breaker, Connections, Health, RetryBudget},
+    backend::{BackendKind, Balancing, Breaker, Connections, Health, RetryBudget, Tls},
 };
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
         index::seniority,
         notes::{Field, Notes},
         text,
+        work::{Reads, Work},
     },
     object::Object,
 };
@@ -48,9 +50,15 @@ pub(in crate::compile) struct Treatment {
     pub(in crate::compile) retry_budget: RetryBudget,
     pub(in crate::compile) breaker: Option<Breaker>,
     pub(in crate::compile) health: Option<Health>,
+    pub(in crate::compile) tls: Option<Tls>,
+    pub(in crate::compile) proxy_protocol: bool,
 }
 
-pub(in crate::compile) fn compile(object: &Object<BackendPolicySpec>) -> BackendPolicy {
+pub(in crate::compile) fn compile(
+    work: &Work<'_>,
+    reads: &mut Reads,
+    object: &Object<BackendPolicySpec>,
+) -> BackendPolicy {
     let mut notes = Notes::of_faults(&object.faults);
     let BackendPolicySpec {
         target_refs,
@@ -69,18 +77,22 @@ pub(in crate::compile) fn compile(object: &Object<BackendPolicySpec>) -> Backend
     let connections = connections.as_ref().map(|said| self::connections(said, bounds, &mut notes));
     notes.unsupported(Field::SPEC.member("healthCheck"), health_check.as_ref());
     notes.unsupported(Field::SPEC.member("circuitBreaker"), circuit_breaker.as_ref());
-    notes.unsupported(Field::SPEC.member("proxyProtocol"), proxy_protocol.as_ref());
     let field = Field::SPEC.member("retryBudget");
     let retry_budget = retry_budget.as_ref().map(|said| care::retry_budget(said, field, &mut notes));
-    notes.unsupported(Field::SPEC.member("tls"), tls.as_ref());
+    let namespace = &object.meta.key.namespace;
+    let tls =
+        tls.as_ref().map(|said| tls::compile(work, reads, &mut notes, namespace, said, Field::SPEC.member("tls")));
+    let whole = !matches!(tls, Some(None));
     let treatment = Treatment {
         balancing: balancing.unwrap_or_default(),
         connections: connections.unwrap_or_default(),
         retry_budget: retry_budget.unwrap_or_default(),
         breaker: None,
         health: None,
+        tls: tls.flatten(),
+        proxy_protocol: proxy_protocol.is_some_and(|ProxyProtocol::V2| true),
     };
-    let treatment = (notes.breaks() == 0).then_some(treatment);
+    let treatment = (whole && notes.breaks() == 0).then_some(treatment);
     BackendPolicy { seniority: seniority(&object.meta), targets, treatment, notes }
 }
 

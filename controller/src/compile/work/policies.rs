@@ -212,7 +212,9 @@ impl Work<'_> {
     }
 
     pub(super) fn compute_backend_policy(&mut self, key: &ObjectKey) {
-        let policy = self.model.backend_policies.get(key).map(|object| policy::compile(object));
+        let mut reads = Reads::new();
+        let policy = self.model.backend_policies.get(key).map(|object| policy::compile(self, &mut reads, object));
+        self.read_by(Unit::BackendPolicy(key.clone()), reads);
         let before = self.cells.backend_policies.remove(key);
         for at in before.iter().flat_map(|policy| &policy.targets) {
             self.index.backend_policies.remove(&(at.kind, at.key.clone()), key);

@@ -77,8 +77,8 @@ impl Pools {
                 Found::Nothing(share) => match self.stand_in_line(endpoint, bounds, patience, share).await? {
                     Lease::Http2(stream) => return Ok(stream),
                     Lease::New(place) => self.open(endpoint, bounds, place),
-                    // Invariant: one endpoint speaks one protocol.
-                    Lease::Http1(_) => return Err(Reason::BackendRefused),
+                    // The backend changed its mind, or somebody had to have this one: it makes room.
+                    Lease::Http1(connection) => self.open(endpoint, bounds, connection.into_place()),
                 },
             };
             opening.outcome().await?;
@@ -143,7 +143,7 @@ impl Pools {
 
 /// A connection's life, in a task of its own.
 async fn run(pools: Weak<Inner>, endpoint: Arc<Endpoint>, place: Place, limit: Duration, opening: Rc<Opening>) {
-    let established = tokio::time::timeout(limit, http2::establish(endpoint.address)).await;
+    let established = tokio::time::timeout(limit, http2::establish(&endpoint)).await;
     let established = match established {
         Ok(Ok(established)) => Ok(established),
         Ok(Err(http2::Refused)) => Err(Reason::BackendRefused),

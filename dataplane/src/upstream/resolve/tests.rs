@@ -82,7 +82,13 @@ async fn all_addresses_are_endpoints_and_follow_the_answers_but_not_into_failure
     let (server, tell) = server().await;
     let ip = |last| Ipv4Addr::new(127, 0, 0, last);
     tell.send_replace(Some(vec![ip(1), ip(2)]));
-    let membership = Membership::new(&said("api.example.", 80), None, Source::Server(server), Some(&Handle::current()));
+    let membership = Membership::new(
+        &said("api.example.", 80),
+        &Arc::default(),
+        None,
+        Source::Server(server),
+        Some(&Handle::current()),
+    );
     assert!(membership.resolved(Duration::from_secs(20)).await);
     assert_eq!(addresses(&membership), [ip(1), ip(2)]);
     let first = Arc::clone(membership.present().iter().next().unwrap());
@@ -92,8 +98,13 @@ async fn all_addresses_are_endpoints_and_follow_the_answers_but_not_into_failure
     assert!(Arc::ptr_eq(&first, membership.present().iter().next().unwrap()));
 
     tell.send_replace(None);
-    let next =
-        Membership::new(&said("api.example.", 80), Some(&membership), Source::Server(server), Some(&Handle::current()));
+    let next = Membership::new(
+        &said("api.example.", 80),
+        &Arc::default(),
+        Some(&membership),
+        Source::Server(server),
+        Some(&Handle::current()),
+    );
     drop(membership);
     tokio::time::sleep(Duration::from_millis(1_500)).await; // beyond what the answer held for
     assert_eq!(addresses(&next), [ip(1), ip(3)]);
@@ -104,12 +115,19 @@ async fn all_addresses_are_endpoints_and_follow_the_answers_but_not_into_failure
 #[tokio::test]
 async fn a_name_without_an_answer_is_no_endpoint_and_is_waited_for_no_longer_than_allowed() {
     let (server, _tell) = server().await;
-    let failing = Membership::new(&said("api.example.", 80), None, Source::Server(server), Some(&Handle::current()));
+    let failing = Membership::new(
+        &said("api.example.", 80),
+        &Arc::default(),
+        None,
+        Source::Server(server),
+        Some(&Handle::current()),
+    );
     assert!(failing.resolved(Duration::from_secs(20)).await);
     assert!(addresses(&failing).is_empty());
     let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let silent = Membership::new(
         &said("api.example.", 80),
+        &Arc::default(),
         None,
         Source::Server(deaf.local_addr().unwrap()),
         Some(&Handle::current()),
@@ -123,8 +141,13 @@ async fn a_name_without_an_answer_is_no_endpoint_and_is_waited_for_no_longer_tha
 #[tokio::test]
 async fn a_name_of_this_machine_is_known_without_a_server() {
     let echo = Echo::start("a").unwrap();
-    let membership =
-        Membership::new(&said("localhost", echo.address().port()), None, Source::System, Some(&Handle::current()));
+    let membership = Membership::new(
+        &said("localhost", echo.address().port()),
+        &Arc::default(),
+        None,
+        Source::System,
+        Some(&Handle::current()),
+    );
     assert!(membership.resolved(Duration::from_secs(20)).await);
     assert!(addresses(&membership).contains(&IpAddr::from(Ipv4Addr::LOCALHOST)));
 }

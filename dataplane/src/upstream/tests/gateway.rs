@@ -149,6 +149,7 @@ async fn answer(
         attempt_timeout: limits.attempt,
         stream_idle: limits.stream_idle,
         tunnel: &|tunnel| drop(tokio::task::spawn_local(tunnel)),
+        client: None,
         called: None,
     };
     let request = Box::new(request.map(|body| RequestBody::unbounded(body).into()));

@@ -7,6 +7,7 @@
 mod answer;
 mod attempt;
 pub mod balance;
+mod breaker;
 mod endpoint;
 mod http1;
 mod http2;
@@ -40,6 +41,7 @@ use tokio::runtime::Handle;
 pub(crate) use self::resolve::addresses;
 pub use self::{
     answer::UpstreamBody,
+    breaker::{Breaker, State as BreakerState},
     endpoint::{Counts, Endpoint},
     pool::Pools,
     retry::{Retries, Retry},
@@ -65,6 +67,7 @@ pub struct Backend {
     pub label: Arc<Label>,
     pub said: Part<backend::Backend>,
     pub retries: Arc<Retries>,
+    pub breaker: Option<Arc<Breaker>>,
     membership: Membership,
     /// How its connections begin.
     transport: Arc<Transport>,
@@ -109,8 +112,26 @@ pub enum Cause {
     Reset { written: bool },
     /// The attempt took too long.
     Timeout,
+    /// The request's own time was over before its answer began.
+    Late,
+    /// What came was no answer.
+    Garbage,
     /// Another try would come to the same, or is not ours to make.
     Other,
+}
+
+impl Cause {
+    fn is_backends_fault(self) -> bool {
+        self != Self::Other
+    }
+}
+
+/// Whether an attempt speaks against its backend; `None`: it came to none.
+fn failed(outcome: &Result<Response<Box<UpstreamBody>>, Failure>) -> Option<bool> {
+    match outcome {
+        Ok(answer) => Some(answer.status().is_server_error()),
+        Err(failure) => failure.cause.is_backends_fault().then_some(true),
+    }
 }
 
 impl Failure {
@@ -148,8 +169,13 @@ impl Backend {
             membership.present().keys(); // here it holds up no request
         }
         let label = before.map_or_else(|| Label::new(key), |before| Arc::clone(&before.label));
-        let retries = Retries::new(&said.retry_budget, before.map(|before| &before.retries), Instant::now());
-        Self { key: key.clone(), label, said: said.clone(), retries, membership, transport }
+        let now = Instant::now();
+        let retries = Retries::new(&said.retry_budget, before.map(|before| &before.retries), now);
+        let breaker = said.breaker.as_ref().map(|said| {
+            let before = before.and_then(|before| before.breaker.as_ref());
+            Breaker::new(key, said, before, now)
+        });
+        Self { key: key.clone(), label, said: said.clone(), retries, breaker, membership, transport }
     }
 
     /// For `/backends` and metrics.
@@ -185,8 +211,29 @@ pub async fn send(
     })
 }
 
-/// One attempt; the endpoint is added to those that were `tried`.
+/// One attempt, if the backend's breaker lets it pass.
 async fn once(
+    pools: &Pools,
+    call: &Call<'_>,
+    request: Box<Request<Upload>>,
+    upgrade: Option<&OnUpgrade>,
+    tried: &mut Vec<u64>,
+) -> Result<Response<Box<UpstreamBody>>, Failure> {
+    let Some(breaker) = &call.backend.breaker else {
+        return attempt(pools, call, request, upgrade, tried).await;
+    };
+    let Some(pass) = breaker.admit(Instant::now()) else {
+        return Err(Failure::new(Reason::CircuitOpen, Some(request)));
+    };
+    let outcome = attempt(pools, call, request, upgrade, tried).await;
+    if let Some(failed) = failed(&outcome) {
+        pass.tell(failed);
+    }
+    outcome
+}
+
+/// The endpoint is added to those that were `tried`.
+async fn attempt(
     pools: &Pools,
     call: &Call<'_>,
     request: Box<Request<Upload>>,

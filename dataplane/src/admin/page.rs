@@ -17,6 +17,7 @@ use crate::{
     query::{all, decode, first},
     server::{Origin, Shared},
     table::Table,
+    upstream::BreakerState,
 };
 
 pub(super) fn answer(request: &Request<()>, surface: &Surface, shared: &Shared) -> Response<Bytes> {
@@ -86,9 +87,14 @@ fn reset(path: &str, method: &Method, table: &Table) -> Option<Response<Bytes>> 
     if method != Method::POST {
         return Some(not_allowed());
     }
-    let known = table.backends().any(|backend| backend.key.namespace == namespace && backend.key.name == name);
-    let why = if known { "has no circuit breaker" } else { "is not in the snapshot" };
-    Some(text(StatusCode::NOT_FOUND, &format!("backend {namespace}/{name} {why}")))
+    let named = || table.backends().filter(|backend| backend.key.namespace == namespace && backend.key.name == name);
+    let breakers: Vec<_> = named().filter_map(|backend| backend.breaker.as_ref()).collect();
+    if breakers.is_empty() {
+        let why = if named().next().is_some() { "has no circuit breaker" } else { "is not in the snapshot" };
+        return Some(text(StatusCode::NOT_FOUND, &format!("backend {namespace}/{name} {why}")));
+    }
+    breakers.iter().for_each(|breaker| breaker.reset(Instant::now()));
+    Some(text(StatusCode::OK, "closed"))
 }
 
 #[derive(Serialize)]
@@ -101,6 +107,7 @@ struct Backend {
     kind: &'static str,
     namespace: String,
     name: String,
+    /// Of its ports the one that lets least pass.
     breaker: &'static str,
     /// Of all its ports.
     endpoints: Vec<Endpoint>,
@@ -117,14 +124,18 @@ struct Endpoint {
 
 impl Backends {
     fn of(table: &Table) -> Self {
-        let mut backends = BTreeMap::new();
+        let (mut backends, now) = (BTreeMap::new(), Instant::now());
         for backend in table.backends() {
             let key = &backend.key;
             let kind = match key.kind {
                 BackendKind::Service => "Service",
                 BackendKind::Backend => "Backend",
             };
-            let entry = backends.entry((kind, &key.namespace, &key.name)).or_insert_with(BTreeMap::new);
+            let entry = backends.entry((kind, &key.namespace, &key.name));
+            let (breaker, entry) = entry.or_insert_with(|| (BreakerState::Closed, BTreeMap::new()));
+            if let Some(own) = &backend.breaker {
+                *breaker = own.state(now).max(*breaker);
+            }
             for endpoint in backend.endpoints() {
                 let counts = endpoint.counts();
                 let (requests, connections) = (counts.requests(), counts.connections());
@@ -139,11 +150,11 @@ impl Backends {
                 entry.insert(endpoint.address, told);
             }
         }
-        let backends = backends.into_iter().map(|((kind, namespace, name), endpoints)| Backend {
+        let backends = backends.into_iter().map(|((kind, namespace, name), (breaker, endpoints))| Backend {
             kind,
             namespace: namespace.clone(),
             name: name.clone(),
-            breaker: "closed",
+            breaker: breaker.as_str(),
             endpoints: endpoints.into_values().collect(),
         });
         Self { backends: backends.collect() }

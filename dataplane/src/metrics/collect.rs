@@ -1,6 +1,9 @@
 //! What a scrape gets: docs/src/run/operations.md, "Metrics".
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use prometheus::{Encoder, TextEncoder};
 use ravelin_snapshot::auth::Mode;
@@ -12,7 +15,7 @@ use super::{
     label::MAX_LABELS,
     process,
 };
-use crate::{policy::limit, table::Table};
+use crate::{policy::limit, table::Table, upstream::BreakerState};
 
 /// How the data plane stands at the moment of a scrape.
 #[derive(Clone, Debug, Default)]
@@ -152,6 +155,17 @@ fn state(families: &mut Families, metrics: &Metrics, table: &Table, standing: &S
     });
     let help = "Requests that were sent again because a kept connection was found closed; endpoints that are gone are not in it.";
     families.counter("ravelin_backend_resent_total", help, bounded(["backend"], resent));
+    let breakers = table.backends().filter_map(|backend| {
+        let state = match backend.breaker.as_ref()?.state(Instant::now()) {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        };
+        Some(([backend.key.to_string()], state))
+    });
+    let help = "0 closed, 1 half open, 2 open.";
+    let breakers = bounded(["backend"], breakers).map(|(labels, state)| (labels, state as f64));
+    families.gauge("ravelin_circuit_breaker_state", help, breakers);
     let sent = table.backends().map(|backend| ([backend.key.to_string()], backend.retries.sent()));
     let help = "Requests that were sent again because a rule says so.";
     families.counter("ravelin_backend_retries_total", help, bounded(["backend"], sent));

@@ -54,7 +54,9 @@ impl Broken {
         let cause = match self.why {
             Why::Closed => Cause::Reset { written: self.written },
             Why::Expired(Expired::Attempt | Expired::Idle) => Cause::Timeout,
-            Why::Expired(Expired::Deadline) | Why::Garbage | Why::Unsendable => Cause::Other,
+            Why::Expired(Expired::Deadline) => Cause::Late,
+            Why::Garbage => Cause::Garbage,
+            Why::Unsendable => Cause::Other,
         };
         Failure { reason, cause, request: self.again }
     }

@@ -74,7 +74,7 @@ impl Retry {
             Cause::Unreached => self.on.contains(&RetryOn::ConnectFailure),
             Cause::Reset { .. } => self.on.contains(&RetryOn::Reset),
             Cause::Timeout => self.on.contains(&RetryOn::Timeout),
-            Cause::Other => false,
+            Cause::Late | Cause::Garbage | Cause::Other => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod bad;
 mod balance;
 mod bounds;
+mod breaker;
 mod gateway;
 mod http1;
 mod http2;

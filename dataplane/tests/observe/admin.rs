@@ -7,6 +7,7 @@ use ravelin_echo::client::{exchange, get};
 use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Secret, Snapshot,
     auth::{ApiKey, ApiKeyMethod, AuthPolicy, Authentication, CredentialSource, Mode, Network},
+    backend::{Address, Backend, Breaker, Endpoint, Protocol},
 };
 use serde_json::{Value, json};
 
@@ -96,6 +97,38 @@ async fn backends_are_listed_with_their_endpoints_and_counts() {
     for path in ["/backends/shop/echo/breaker/reset", "/backends/shop/none/breaker/reset"] {
         assert_eq!(reset(path).await.statuses(), [404]);
     }
+}
+
+#[tokio::test]
+async fn a_breaker_that_is_open_is_listed_counted_and_closed_by_a_reset() {
+    let echo = echo();
+    let mut snapshot = all_to(&echo);
+    let key = snapshot.backends.iter().next().unwrap().0.clone();
+    let endpoint = Endpoint { address: Address::Ip(echo.address()), weight: 1 };
+    let breaker = Breaker {
+        window_ms: 10_000,
+        min_requests: 1,
+        failure_percent: Some(50),
+        consecutive_failures: None,
+        open_for_ms: 3_600_000,
+        half_open_requests: 1,
+        success_threshold: 1,
+    };
+    let backend = Backend { breaker: Some(breaker), ..Backend::plain(Protocol::Http1, vec![endpoint]) };
+    snapshot.backends.insert(key, Part::new(backend));
+    let gateway = Gateway::start(snapshot).await;
+    let admin = gateway.running.addresses.admin.unwrap();
+    for (path, status) in [("/?status=500", 500), ("/", 503)] {
+        assert_eq!(get(gateway.http(), "a.example", path).await.unwrap().status, status);
+    }
+    assert_eq!(value(page(admin, "/backends").await)["backends"][0]["breaker"], "open");
+    let metrics = get(admin, "localhost", "/metrics").await.unwrap().text();
+    assert!(metrics.contains("ravelin_circuit_breaker_state{backend=\"Backend/shop/echo\"} 2"), "{metrics}");
+    let reset = "POST /backends/shop/echo/breaker/reset HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\
+                 connection: close\r\n\r\n";
+    assert_eq!(exchange(admin, reset).await.unwrap().statuses(), [200]);
+    assert_eq!(value(page(admin, "/backends").await)["backends"][0]["breaker"], "closed");
+    assert_eq!(get(gateway.http(), "a.example", "/").await.unwrap().status, 200);
 }
 
 #[tokio::test]

@@ -76,7 +76,8 @@ pub(in crate::compile) fn compile(
     let bounds = Field::SPEC.member("connections");
     let connections = connections.as_ref().map(|said| self::connections(said, bounds, &mut notes));
     notes.unsupported(Field::SPEC.member("healthCheck"), health_check.as_ref());
-    notes.unsupported(Field::SPEC.member("circuitBreaker"), circuit_breaker.as_ref());
+    let field = Field::SPEC.member("circuitBreaker");
+    let breaker = circuit_breaker.as_ref().map(|said| care::breaker(said, field, &mut notes));
     let field = Field::SPEC.member("retryBudget");
     let retry_budget = retry_budget.as_ref().map(|said| care::retry_budget(said, field, &mut notes));
     let namespace = &object.meta.key.namespace;
@@ -87,7 +88,7 @@ pub(in crate::compile) fn compile(
         balancing: balancing.unwrap_or_default(),
         connections: connections.unwrap_or_default(),
         retry_budget: retry_budget.unwrap_or_default(),
-        breaker: None,
+        breaker,
         health: None,
         tls: tls.flatten(),
         proxy_protocol: proxy_protocol.is_some_and(|ProxyProtocol::V2| true),

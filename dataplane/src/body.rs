@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     convert::Infallible,
     future::Future,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -17,6 +18,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
+    filter::compression::Compressed,
     server::{ClientBody, Open},
     upstream::UpstreamBody,
     wire::WireError,
@@ -178,6 +180,8 @@ pub enum AnswerBody {
     Own(Option<Bytes>),
     /// A backend's, with what keeps its connection going.
     Upstream(Box<UpstreamBody>),
+    /// Either of them, compressed on the way.
+    Compressed(Box<Compressed>),
 }
 
 /// Why a body broke off. The client sees its connection or stream reset.
@@ -195,6 +199,8 @@ pub enum BodyError {
     Idle,
     #[error("the request took too long")]
     Deadline,
+    #[error("it cannot be compressed: {0}")]
+    Compression(#[source] io::Error),
 }
 
 impl AnswerBody {
@@ -217,6 +223,7 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Self::Compressed(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -224,6 +231,7 @@ impl Body for AnswerBody {
         match self {
             Self::Own(bytes) => bytes.is_none(),
             Self::Upstream(body) => body.is_end_stream(),
+            Self::Compressed(body) => body.is_end_stream(),
         }
     }
 
@@ -231,6 +239,7 @@ impl Body for AnswerBody {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Upstream(body) => body.size_hint(),
+            Self::Compressed(body) => body.size_hint(),
         }
     }
 }

@@ -1,16 +1,18 @@
 //! What a rule changes on a request or answer: headers, host and path, redirects, direct responses; and what few rules do.
 
+pub mod compression;
 pub mod cors;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use ravelin_snapshot::{filter, route};
 
-use self::cors::Cors;
+use self::{compression::Compression, cors::Cors};
 
 /// What few rules have.
 pub struct Filters {
     pub cors: Option<Cors>,
+    pub compression: Option<Compression>,
 }
 
 /// Changes of headers, in Gateway API's order: `set`, then `add`, then `remove`.
@@ -68,8 +70,11 @@ pub struct DirectResponse {
 
 impl Filters {
     pub fn compile(said: &filter::Filters) -> Result<Self, String> {
-        let filter::Filters { cors } = said;
-        Ok(Self { cors: cors.as_ref().map(Cors::compile).transpose()? })
+        let filter::Filters { cors, compression } = said;
+        Ok(Self {
+            cors: cors.as_ref().map(Cors::compile).transpose()?,
+            compression: compression.as_ref().map(Compression::compile).transpose()?,
+        })
     }
 }
 

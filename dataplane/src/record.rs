@@ -263,6 +263,7 @@ impl BodyError {
             Self::Backend(_) | Self::BackendStream(_) => (End::Broken, Some(Reason::BackendRefused)),
             Self::Idle => (End::Broken, Some(Reason::BackendTimeout)),
             Self::Deadline => (End::Broken, Some(Reason::RequestTimeout)),
+            Self::Compression(_) => (End::Broken, None),
             Self::Client(_) | Self::ClientWire(_) => (End::ClientGone, None),
         }
     }

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 pub struct Filters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
 }
 
 impl Filters {
     pub fn is_empty(&self) -> bool {
-        let Self { cors } = self;
-        cors.is_none()
+        let Self { cors, compression } = self;
+        cors.is_none() && compression.is_none()
     }
 }
 
@@ -37,4 +39,24 @@ pub struct Cors {
 pub enum Allowed {
     All,
     These(Vec<String>),
+}
+
+/// Which answers are compressed, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Compression {
+    /// The best first; never empty.
+    pub algorithms: Vec<Algorithm>,
+    /// `text/*` or `application/json`, in lower case.
+    pub types: Vec<String>,
+    /// Bytes.
+    pub min_size: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Algorithm {
+    Zstd,
+    Br,
+    Gzip,
 }

@@ -19,7 +19,7 @@ use ravelin_snapshot::{
     },
     certificate::Certificate,
     expression::{Attribute, Expression, Function, MAX_DEPTH, Node},
-    filter::{Allowed, Cors, Filters},
+    filter::{Algorithm as CompressionAlgorithm, Allowed, Compression, Cors, Filters},
     jwk::{Jwk, Material},
     jwt::{ClaimNames, JwksUri, JwtAlgorithm, JwtMethod, JwtProvider, KeySource},
     rate_limit::{
@@ -245,7 +245,9 @@ fn filters() -> Filters {
         credentials: true,
         max_age_s: 5,
     };
-    Filters { cors: Some(cors) }
+    let algorithms = vec![CompressionAlgorithm::Zstd, CompressionAlgorithm::Br, CompressionAlgorithm::Gzip];
+    let compression = Compression { algorithms, types: vec!["text/*".into()], min_size: 1 };
+    Filters { cors: Some(cors), compression: Some(compression) }
 }
 
 fn rewrite(path: PathRewrite) -> Rewrite {

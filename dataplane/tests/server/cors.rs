@@ -52,7 +52,7 @@ fn snapshot(echo: &ravelin_echo::Echo, cors: Cors, closed: bool) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let backend = add_backend(&mut snapshot, "echo", echo.address());
     let Route { mut rules, .. } = route(HostPattern::Any, forward(backend));
-    rules[0].filters = Some(Box::new(Filters { cors: Some(cors) }));
+    rules[0].filters = Some(Box::new(Filters { cors: Some(cors), ..Filters::default() }));
     if closed {
         let key = ObjectKey::new("shop", "nobody");
         snapshot.auth.insert(key.clone(), Part::new(nobody()));
@@ -181,7 +181,7 @@ async fn a_preflight_is_for_the_rule_of_the_request_that_it_asks_leave_for() {
     let mut open = rules[0].clone();
     open.name = "open".to_owned();
     open.matches = vec![one("PUT")];
-    open.filters = Some(Box::new(Filters { cors: Some(some()) }));
+    open.filters = Some(Box::new(Filters { cors: Some(some()), ..Filters::default() }));
     rules.push(open);
     let both = Route { rules, ..route(HostPattern::Any, say("")) };
     snapshot.routes.insert(ObjectKey::new("shop", "all"), Part::new(both));

@@ -5,6 +5,7 @@
 mod backend_tls;
 mod balance;
 mod bounds;
+mod compression;
 mod cors;
 mod drain;
 mod explain;

@@ -1,5 +1,6 @@
 //! What is done to requests and answers on the way.
 
+mod compression;
 mod cors;
 
 use ravelin_crds::{
@@ -92,10 +93,12 @@ fn one(said: &RouteFilter, prefixed: bool, field: Field<'_>, notes: &mut Notes, 
     if let Some(said) = cors {
         filters.others.cors = Some(cors::compile(said, field.member("cors"), notes));
     }
+    if let Some(said) = compression {
+        filters.others.compression = Some(compression::compile(said, field.member("compression"), notes));
+    }
     notes.unsupported(field.member("requestMirror"), request_mirror.as_ref());
     notes.unsupported(field.member("externalAuth"), external_auth.as_ref());
     notes.unsupported(field.member("extensionRef"), extension_ref.as_ref());
-    notes.unsupported(field.member("compression"), compression.as_ref());
     notes.unsupported(field.member("coalesce"), coalesce.as_ref());
 }
 

@@ -158,6 +158,10 @@ pub fn explain(table: &Table, request: &ExplainRequest, now: Instant, clock: Sys
         refusal: None,
         unknown: None,
     };
+    if !table.is_told() {
+        explanation.refuse(Reason::NotReady);
+        return explanation;
+    }
     if !request.is_directed(table) {
         explanation.refuse(Reason::Misdirected);
         return explanation;

@@ -8,6 +8,7 @@ use serde::Serialize;
 /// A stable reason (docs/src/run/reasons.md): the problem's `reason`, the metric's label and the log's field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
+    NotReady,
     RouteInvalid,
     BackendInvalid,
     NoRoute,
@@ -31,6 +32,7 @@ pub enum Reason {
 impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::NotReady => "not_ready",
             Self::RouteInvalid => "route_invalid",
             Self::BackendInvalid => "backend_invalid",
             Self::NoRoute => "no_route",
@@ -58,9 +60,12 @@ impl Reason {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::BackendRefused => StatusCode::BAD_GATEWAY,
             Self::BackendTimeout | Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::NoEndpoints | Self::CircuitOpen | Self::Overloaded | Self::LimitUnavailable | Self::PolicyInvalid => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotReady
+            | Self::NoEndpoints
+            | Self::CircuitOpen
+            | Self::Overloaded
+            | Self::LimitUnavailable
+            | Self::PolicyInvalid => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::RateLimited | Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
@@ -97,6 +102,14 @@ impl From<Reason> for Reject {
     }
 }
 
+impl Reject {
+    /// Until the first snapshot is served: whoever comes again soon finds somebody who knows.
+    pub(crate) fn not_ready() -> Self {
+        let detail = Detail { retry_after: Some(1), ..Detail::default() };
+        Self { reason: Reason::NotReady, detail: Some(Box::new(detail)) }
+    }
+}
+
 impl Reason {
     /// The gRPC status of this refusal (docs/src/run/reasons.md).
     pub fn grpc_status(self) -> u8 {
@@ -114,7 +127,8 @@ impl Reason {
             Self::RateLimited | Self::QuotaExceeded => RESOURCE_EXHAUSTED,
             Self::BackendTimeout | Self::RequestTimeout => DEADLINE_EXCEEDED,
             Self::BadRequest => INVALID_ARGUMENT,
-            Self::RouteInvalid
+            Self::NotReady
+            | Self::RouteInvalid
             | Self::BackendInvalid
             | Self::NoEndpoints
             | Self::BackendRefused
@@ -130,6 +144,7 @@ impl Reason {
     /// For people: the problem's `title` and gRPC's message.
     pub fn title(self) -> &'static str {
         match self {
+            Self::NotReady => "The gateway does not know its routes yet",
             Self::RouteInvalid => "The route is misconfigured",
             Self::BackendInvalid => "The route refers to a backend that cannot be used",
             Self::NoRoute => "No route matches",

@@ -46,6 +46,8 @@ pub use trace::{Tried, Why};
 #[derive(Clone, Default)]
 pub struct Table {
     pub revision: Revision,
+    /// Whether it was built from a snapshot: until then nobody knows what there is, and what there is not.
+    told: bool,
     /// What it was built from: for the next build, for `/snapshot` and for the state file.
     pub snapshot: Arc<Snapshot>,
     hosts: Hosts,
@@ -81,11 +83,15 @@ pub struct Found<'t> {
 }
 
 impl Table {
-    /// Nothing is served. Tables that are built from it keep what is used of quotas in `ledger`, and ask from `runtime`, which
+    /// Every request is answered 503. Tables that are built from it keep what is used of quotas in `ledger`, and ask from `runtime`, which
     /// is not a worker's, for the keys of issuers and the addresses of names.
     pub fn empty(ledger: Arc<Ledger>, runtime: Handle) -> Self {
         let issuers = Arc::new(Issuers::asked_from(runtime.clone()));
         Self { ledger, issuers, runtime: Some(runtime), ..Self::default() }
+    }
+
+    pub fn is_told(&self) -> bool {
+        self.told
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -97,6 +103,7 @@ impl Table {
     pub fn build(snapshot: Arc<Snapshot>, previous: Option<&Self>) -> Result<Self, Refusal> {
         let mut table = previous.cloned().unwrap_or_default();
         table.revision = snapshot.revision;
+        table.told = true;
         let before = std::mem::replace(&mut table.snapshot, snapshot);
         // What rules may name comes first, what they no longer name goes last.
         table.set_policies(&before)?;

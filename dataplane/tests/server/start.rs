@@ -26,6 +26,31 @@ async fn nobody_is_sent_here_before_the_first_whole_snapshot() {
 }
 
 #[tokio::test]
+async fn before_the_first_whole_snapshot_every_request_is_told_to_come_again_and_none_that_nothing_is_there() {
+    let (publisher, subscriber) = memory();
+    let running = start(Settings::default(), Source::Memory(subscriber), Vec::new()).await.unwrap();
+    let address = running.addresses.http.unwrap();
+    let mut clients = Vec::new();
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        clients.push(Client::connect(address, protocol).await.unwrap());
+    }
+    for client in &mut clients {
+        let early = client.get("/x").await.unwrap();
+        assert_eq!((early.status.as_u16(), early.header("retry-after")), (503, Some("1")));
+        assert_eq!(early.json()["reason"], "not_ready");
+        let early = client.get_with("/shop.Orders/List", &[("content-type", "application/grpc")]).await.unwrap();
+        assert_eq!((early.status.as_u16(), early.header("grpc-status")), (200, Some("14")));
+    }
+    let server = "OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    assert_eq!(exchange(address, server).await.unwrap().statuses(), [503]);
+    publisher.publish(Snapshot::default());
+    running.served().await;
+    for client in &mut clients {
+        assert_eq!(client.get("/x").await.unwrap().json()["reason"], "no_route", "now it is known");
+    }
+}
+
+#[tokio::test]
 async fn the_last_snapshot_is_served_without_a_controller() {
     let echo = echo();
     let folder = tempfile::tempdir().unwrap();

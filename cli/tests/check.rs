@@ -56,6 +56,18 @@ fn a_clean_folder_is_0_findings_are_1_and_what_cannot_be_read_is_2() {
 }
 
 #[test]
+fn a_pipe_that_nobody_writes_to_is_an_error_and_holds_nothing_up() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("good.yaml"), GOOD).unwrap();
+    assert!(Command::new("mkfifo").arg(folder.path().join("f")).status().unwrap().success());
+    let folded = ravelin(&["check", "."], "", folder.path());
+    assert_eq!(folded.status.code(), Some(0), "{}", stdout(&folded));
+    let named = ravelin(&["check", "good.yaml", "f"], "", folder.path());
+    assert_eq!(named.status.code(), Some(2), "{}", stdout(&named));
+    assert!(stdout(&named).contains("f: error: it is a pipe"), "{}", stdout(&named));
+}
+
+#[test]
 fn json_names_file_line_object_field_reason_and_remedy() {
     let folder = TempDir::new().unwrap();
     let text = GOOD.replace("status: 200", "status: fine");

@@ -186,6 +186,33 @@ fn what_is_kept_by_file_systems_and_editors_is_passed_over() {
     assert!(!is_closed(&world) && world.findings.is_empty(), "{:?}", world.findings);
 }
 
+/// Makes a pipe with a name, which nobody writes to.
+fn pipe(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn a_pipe_or_socket_that_is_called_like_no_manifest_is_passed_over_and_holds_nothing_up() {
+    let mut watched = Watched::new();
+    fs::write(watched.path("route.yaml"), ROUTE).unwrap();
+    pipe(&watched.path("f"));
+    std::os::unix::net::UnixListener::bind(watched.path("s")).unwrap();
+    symlink("f", watched.path("l")).unwrap();
+    let world = watched.look();
+    assert!(!is_closed(&world) && world.findings.is_empty(), "{:?}", world.findings);
+}
+
+#[test]
+fn what_is_opened_and_is_no_file_is_not_read_whatever_it_was_when_it_was_listed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("f.yaml");
+    pipe(&path);
+    for path in [path.as_path(), Path::new("/dev/zero"), folder.path()] {
+        let failure = read_text(path).unwrap_err();
+        assert!(failure.message.contains("no file"), "{path:?}: {}", failure.message);
+    }
+}
+
 /// As a folder is followed: nobody says which file changed, and none counts before an hour has passed.
 fn watched_with_patience() -> Watched {
     let mut watched = Watched::new();

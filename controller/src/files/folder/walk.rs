@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -127,7 +127,7 @@ impl Walk<'_> {
                 return;
             }
         };
-        if metadata.is_file() && !named {
+        if !metadata.is_dir() && !named {
             return;
         }
         if is_link && path.canonicalize().is_ok_and(|target| !target.starts_with(&self.real)) {
@@ -175,9 +175,19 @@ pub(in crate::files) struct Unreadable {
     pub(in crate::files) remedy: &'static str,
 }
 
+/// Of a file and of nothing else: a pipe nobody writes to would hold up whoever opens or reads it. What was opened is asked, for
+/// what a path leads to may change.
 pub(in crate::files) fn read_text(path: &Path) -> Result<String, Unreadable> {
-    let file = fs::File::open(path);
-    file.map_err(|error| unreadable(&error)).and_then(text_of)
+    let mut options = fs::OpenOptions::new();
+    let opened = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let file = opened.map_err(|error| unreadable(&error))?;
+    if !file.metadata().map_err(|error| unreadable(&error))?.is_file() {
+        return Err(Unreadable {
+            message: "it is a pipe, a device or a folder, and no file".to_owned(),
+            remedy: "put a file in its place; a pipe is read from the standard input, which is called -",
+        });
+    }
+    text_of(file)
 }
 
 /// Reads to the end, but never more than a file may have.

@@ -9,6 +9,7 @@ mod attempt;
 pub mod balance;
 mod breaker;
 mod endpoint;
+mod health;
 mod http1;
 mod http2;
 mod members;
@@ -43,6 +44,7 @@ pub use self::{
     answer::UpstreamBody,
     breaker::{Breaker, State as BreakerState},
     endpoint::{Counts, Endpoint},
+    health::{Health, Standing},
     pool::Pools,
     retry::{Retries, Retry},
     transport::Addresses,
@@ -51,6 +53,7 @@ pub use self::{
 };
 use self::{
     attempt::Attempt,
+    health::Asked,
     members::{Membership, Wish},
     place::Overloaded,
     resolve::Source,
@@ -68,6 +71,7 @@ pub struct Backend {
     pub said: Part<backend::Backend>,
     pub retries: Arc<Retries>,
     pub breaker: Option<Arc<Breaker>>,
+    health: Option<Arc<Health>>,
     membership: Membership,
     /// How its connections begin.
     transport: Arc<Transport>,
@@ -163,8 +167,12 @@ impl Backend {
         let way = |said: &backend::Backend| (said.protocol, said.proxy_protocol, said.tls.clone());
         let kept = before.filter(|before| way(&before.said) == way(said));
         let transport = kept.map_or_else(|| Arc::new(Transport::new(said)), |before| Arc::clone(&before.transport));
+        let health = said.health.as_ref().map(|health| {
+            let before = kept.and_then(|before| before.health.as_ref());
+            Health::new(key, health, before, Asked::new(said, &transport), runtime)
+        });
         let kept = kept.map(|before| &before.membership);
-        let membership = Membership::new(&said.endpoints, &transport, kept, Source::System, runtime);
+        let membership = Membership::new(&said.endpoints, &transport, health.as_ref(), kept, Source::System, runtime);
         if let Algorithm::ConsistentHash(_) = said.balancing.algorithm {
             membership.present().keys(); // here it holds up no request
         }
@@ -175,7 +183,12 @@ impl Backend {
             let before = before.and_then(|before| before.breaker.as_ref());
             Breaker::new(key, said, before, now)
         });
-        Self { key: key.clone(), label, said: said.clone(), retries, breaker, membership, transport }
+        Self { key: key.clone(), label, said: said.clone(), retries, breaker, health, membership, transport }
+    }
+
+    /// Of one of its endpoints; `None`: nobody looks after it.
+    pub fn standing(&self, endpoint: &Endpoint) -> Option<Standing> {
+        self.health.as_ref().map(|health| health.standing(endpoint.id))
     }
 
     /// For `/backends` and metrics.
@@ -290,6 +303,11 @@ async fn attempt(
     if let Some(begun) = begun {
         let now = Instant::now();
         endpoint.latency.observe(now - begun, outcome.is_err(), now);
+    }
+    if let Some(health) = &backend.health
+        && let Some(failed) = failed(&outcome)
+    {
+        health.answered(endpoint.id, failed);
     }
     outcome
 }

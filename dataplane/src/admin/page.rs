@@ -139,11 +139,12 @@ impl Backends {
             for endpoint in backend.endpoints() {
                 let counts = endpoint.counts();
                 let (requests, connections) = (counts.requests(), counts.connections());
-                // Only what is ready is in a snapshot; nothing is ejected yet.
+                // Only what is ready is in a snapshot: without checks all are well.
+                let standing = backend.standing(&endpoint).unwrap_or_default();
                 let told = Endpoint {
                     address: endpoint.address.to_string(),
-                    healthy: true,
-                    ejected: false,
+                    healthy: !standing.ill,
+                    ejected: standing.ejected,
                     requests,
                     connections,
                 };

@@ -166,6 +166,22 @@ fn state(families: &mut Families, metrics: &Metrics, table: &Table, standing: &S
     let help = "0 closed, 1 half open, 2 open.";
     let breakers = bounded(["backend"], breakers).map(|(labels, state)| (labels, state as f64));
     families.gauge("ravelin_circuit_breaker_state", help, breakers);
+    let endpoints = table.backends().flat_map(|backend| {
+        let mut counts = [0_u64; 3];
+        for endpoint in backend.endpoints() {
+            match backend.standing(&endpoint) {
+                None => {}
+                Some(standing) if standing.is_well() => counts[0] += 1,
+                Some(standing) if standing.ill => counts[1] += 1,
+                Some(_) => counts[2] += 1,
+            }
+        }
+        let name = |state: &str| [backend.key.to_string(), state.to_owned()];
+        let states = [name("healthy"), name("unhealthy"), name("ejected")].into_iter().zip(counts);
+        states.filter(|_| backend.said.health.is_some()).collect::<Vec<_>>()
+    });
+    let endpoints = bounded(["backend", "state"], endpoints).map(|(labels, count)| (labels, count as f64));
+    families.gauge("ravelin_backend_endpoints", "Endpoints of backends with health checks, by state.", endpoints);
     let sent = table.backends().map(|backend| ([backend.key.to_string()], backend.retries.sent()));
     let help = "Requests that were sent again because a rule says so.";
     families.counter("ravelin_backend_retries_total", help, bounded(["backend"], sent));

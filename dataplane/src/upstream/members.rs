@@ -16,6 +16,7 @@ use super::{
     Pools,
     balance::{Maglev, Rotation, better_of_two, mixed},
     endpoint::Endpoint,
+    health::Health,
     resolve::{Name, Source},
     transport::Transport,
 };
@@ -26,8 +27,8 @@ pub(super) struct Members {
     rotation: Rotation,
     /// Of a consistent hash.
     keys: OnceLock<Option<Maglev>>,
-    /// How often the names had been answered then, all together.
-    answers: u64,
+    /// Of the names' answers and of the endpoints' health, as they were then.
+    version: u64,
 }
 
 /// What a request wants of its endpoint.
@@ -46,23 +47,31 @@ const ROUNDS: u64 = 8;
 /// Where the members come from.
 pub(super) enum Membership {
     Fixed(Members),
-    /// Some are names: they are looked at anew when one of them has a new answer.
-    Named(Box<Named>),
+    /// Some are names, or may fall ill: they are looked at anew when one of them has a new answer, or another health.
+    Watched(Box<Watched>),
 }
 
-pub(super) struct Named {
+pub(super) struct Watched {
     said: Vec<backend::Endpoint>,
     transport: Arc<Transport>,
     names: Vec<Arc<Name>>,
+    health: Option<Followed>,
     members: ArcSwap<Members>,
     /// Held by who looks anew.
     looking: Mutex<()>,
 }
 
+/// The health of the members, who are those of this generation.
+#[derive(Clone)]
+struct Followed {
+    health: Arc<Health>,
+    generation: u64,
+}
+
 /// The members, for one request.
 pub(super) enum Present<'a> {
     Fixed(&'a Members),
-    Named(Arc<Members>),
+    Watched(Arc<Members>),
 }
 
 impl Deref for Present<'_> {
@@ -70,7 +79,7 @@ impl Deref for Present<'_> {
     fn deref(&self) -> &Members {
         match self {
             Self::Fixed(members) => members,
-            Self::Named(members) => members,
+            Self::Watched(members) => members,
         }
     }
 }
@@ -80,22 +89,25 @@ impl Membership {
     pub(super) fn new(
         said: &[backend::Endpoint],
         transport: &Arc<Transport>,
+        health: Option<&Arc<Health>>,
         before: Option<&Self>,
         source: Source,
         runtime: Option<&Handle>,
     ) -> Self {
         let named = |endpoint| named(endpoint, before, source, runtime);
+        let health = health.map(|health| Followed { health: Arc::clone(health), generation: health.join() });
         let names: Vec<Arc<Name>> = said.iter().filter_map(named).collect();
         let known = before.map(Self::present);
-        let members = Members::new(said, transport, &names, known.as_deref());
-        if names.is_empty() {
+        let members = Members::new(said, transport, (&names, health.as_ref()), known.as_deref());
+        if names.is_empty() && health.is_none() {
             return Self::Fixed(members);
         }
         let members = ArcSwap::from_pointee(members);
-        Self::Named(Box::new(Named {
+        Self::Watched(Box::new(Watched {
             said: said.to_vec(),
             transport: Arc::clone(transport),
             names,
+            health,
             members,
             looking: Mutex::new(()),
         }))
@@ -104,15 +116,15 @@ impl Membership {
     pub(super) fn present(&self) -> Present<'_> {
         match self {
             Self::Fixed(members) => Present::Fixed(members),
-            Self::Named(named) => Present::Named(named.present()),
+            Self::Watched(watched) => Present::Watched(watched.present()),
         }
     }
 
     /// Waits until every name has been asked for once, for `limit` at most; false if it took longer.
     pub(super) async fn resolved(&self, limit: Duration) -> bool {
-        let Self::Named(named) = self else { return true };
+        let Self::Watched(watched) = self else { return true };
         let asked = async {
-            for name in &named.names {
+            for name in &watched.names {
                 name.asked().await;
             }
         };
@@ -129,35 +141,61 @@ fn named(
 ) -> Option<Arc<Name>> {
     let Address::Dns { name, port } = &endpoint.address else { return None };
     let known = match before {
-        Some(Membership::Named(before)) => before.names.iter().find(|known| known.is(name, *port)),
+        Some(Membership::Watched(before)) => before.names.iter().find(|known| known.is(name, *port)),
         Some(Membership::Fixed(_)) | None => None,
     };
     Some(known.cloned().unwrap_or_else(|| Name::resolve(name, *port, source, runtime)))
 }
 
-impl Named {
+impl Watched {
     fn present(&self) -> Arc<Members> {
         let members = self.members.load();
-        if members.answers == answers(&self.names) {
+        if members.version == version(&self.names, self.health.as_ref()) {
             return Arc::clone(&members);
         }
         let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let members = self.members.load();
-        if members.answers != answers(&self.names) {
-            self.members.store(Arc::new(Members::new(&self.said, &self.transport, &self.names, Some(&members))));
+        if members.version != version(&self.names, self.health.as_ref()) {
+            let (said, transport, watched) = (&self.said, &self.transport, (&*self.names, self.health.as_ref()));
+            let members = Members::new(said, transport, watched, Some(&members));
+            self.members.store(Arc::new(members));
         }
         self.members.load_full()
     }
 }
 
-fn answers(names: &[Arc<Name>]) -> u64 {
-    names.iter().map(|name| name.answers()).sum()
+/// Each only goes up.
+fn version(names: &[Arc<Name>], health: Option<&Followed>) -> u64 {
+    let answers: u64 = names.iter().map(|name| name.answers()).sum();
+    answers + health.map_or(0, |followed| followed.health.version())
+}
+
+impl Followed {
+    /// Who is not well has no share, unless too few are.
+    fn leave_out(&self, endpoints: &mut [(Arc<Endpoint>, u32)]) {
+        self.health.follow(self.generation, endpoints.iter().map(|(endpoint, _)| endpoint));
+        let is_well = |endpoint: &Endpoint| self.health.standing(endpoint.id).is_well();
+        let well = endpoints.iter().filter(|(endpoint, _)| is_well(endpoint)).count();
+        if well * 100 < endpoints.len() * usize::from(self.health.panic_percent()) {
+            return;
+        }
+        for (endpoint, weight) in endpoints {
+            if !is_well(endpoint) {
+                *weight = 0;
+            }
+        }
+    }
 }
 
 impl Members {
     /// All addresses of a name are endpoints, each with the weight that is said of the name.
-    fn new(said: &[backend::Endpoint], transport: &Arc<Transport>, names: &[Arc<Name>], before: Option<&Self>) -> Self {
-        let answers = answers(names); // before the addresses: at worst they are looked at once more
+    fn new(
+        said: &[backend::Endpoint],
+        transport: &Arc<Transport>,
+        (names, health): (&[Arc<Name>], Option<&Followed>),
+        before: Option<&Self>,
+    ) -> Self {
+        let version = version(names, health); // before what it is of: at worst that is looked at once more
         let known: HashMap<SocketAddr, &Arc<Endpoint>> =
             before.into_iter().flat_map(Self::iter).map(|endpoint| (endpoint.address, endpoint)).collect();
         let (now, joins) = (Instant::now(), !known.is_empty());
@@ -177,9 +215,12 @@ impl Members {
                 }
             }
         }
+        if let Some(followed) = health {
+            followed.leave_out(&mut endpoints);
+        }
         let turns = before.map_or(0, |before| before.rotation.turns());
         let rotation = Rotation::new(endpoints.iter().map(|(_, weight)| *weight)).after(turns);
-        Self { endpoints, rotation, keys: OnceLock::new(), answers }
+        Self { endpoints, rotation, keys: OnceLock::new(), version }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {

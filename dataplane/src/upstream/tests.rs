@@ -5,6 +5,7 @@ mod balance;
 mod bounds;
 mod breaker;
 mod gateway;
+mod health;
 mod http1;
 mod http2;
 mod retry;

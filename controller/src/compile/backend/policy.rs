@@ -1,6 +1,7 @@
 //! A BackendPolicy: how a backend is treated, and which backends it is for.
 
 mod care;
+mod health;
 mod tls;
 
 use ravelin_crds::{BackendPolicySpec, PolicyTargetRef, ProxyProtocol};
@@ -75,7 +76,8 @@ pub(in crate::compile) fn compile(
     let balancing = load_balancing.as_ref().map(|said| balancing::compile(said, field, &mut notes));
     let bounds = Field::SPEC.member("connections");
     let connections = connections.as_ref().map(|said| self::connections(said, bounds, &mut notes));
-    notes.unsupported(Field::SPEC.member("healthCheck"), health_check.as_ref());
+    let field = Field::SPEC.member("healthCheck");
+    let health = health_check.as_ref().and_then(|said| health::compile(said, field, &mut notes));
     let field = Field::SPEC.member("circuitBreaker");
     let breaker = circuit_breaker.as_ref().map(|said| care::breaker(said, field, &mut notes));
     let field = Field::SPEC.member("retryBudget");
@@ -89,7 +91,7 @@ pub(in crate::compile) fn compile(
         connections: connections.unwrap_or_default(),
         retry_budget: retry_budget.unwrap_or_default(),
         breaker,
-        health: None,
+        health,
         tls: tls.flatten(),
         proxy_protocol: proxy_protocol.is_some_and(|ProxyProtocol::V2| true),
     };

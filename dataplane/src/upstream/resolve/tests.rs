@@ -86,6 +86,7 @@ async fn all_addresses_are_endpoints_and_follow_the_answers_but_not_into_failure
         &said("api.example.", 80),
         &Arc::default(),
         None,
+        None,
         Source::Server(server),
         Some(&Handle::current()),
     );
@@ -101,6 +102,7 @@ async fn all_addresses_are_endpoints_and_follow_the_answers_but_not_into_failure
     let next = Membership::new(
         &said("api.example.", 80),
         &Arc::default(),
+        None,
         Some(&membership),
         Source::Server(server),
         Some(&Handle::current()),
@@ -119,6 +121,7 @@ async fn a_name_without_an_answer_is_no_endpoint_and_is_waited_for_no_longer_tha
         &said("api.example.", 80),
         &Arc::default(),
         None,
+        None,
         Source::Server(server),
         Some(&Handle::current()),
     );
@@ -128,6 +131,7 @@ async fn a_name_without_an_answer_is_no_endpoint_and_is_waited_for_no_longer_tha
     let silent = Membership::new(
         &said("api.example.", 80),
         &Arc::default(),
+        None,
         None,
         Source::Server(deaf.local_addr().unwrap()),
         Some(&Handle::current()),
@@ -144,6 +148,7 @@ async fn a_name_of_this_machine_is_known_without_a_server() {
     let membership = Membership::new(
         &said("localhost", echo.address().port()),
         &Arc::default(),
+        None,
         None,
         Source::System,
         Some(&Handle::current()),

@@ -44,6 +44,8 @@ pub(super) struct Limits {
     pub(super) retry: Option<Arc<Retry>>,
     /// The header whose value is the key of a consistent hash.
     pub(super) hash: Option<&'static str>,
+    /// Where endpoints are checked.
+    pub(super) checks: Option<tokio::runtime::Handle>,
     /// Towards clients, rather than HTTP/1.1.
     pub(super) http2: bool,
 }
@@ -64,7 +66,8 @@ impl Gateway {
     }
 
     pub(super) fn with_limits(workers: usize, said: backend::Backend, limits: Limits) -> Self {
-        let backend = Arc::new(ArcSwap::from_pointee(Backend::new(&key(), &Part::new(said), None, None)));
+        let backend =
+            Arc::new(ArcSwap::from_pointee(Backend::new(&key(), &Part::new(said), None, limits.checks.as_ref())));
         let (alive, ended) = watch::channel(());
         let addresses = (0..workers).map(|_| {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

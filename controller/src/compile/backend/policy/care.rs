@@ -11,7 +11,7 @@ use crate::compile::{
 const MOST: u32 = 1_000_000;
 
 /// A count within its bounds; out of them it is noted.
-fn within(said: Option<u32>, bounds: (u32, u32), default: u32, field: Field<'_>, notes: &mut Notes) -> u32 {
+pub(super) fn within(said: Option<u32>, bounds: (u32, u32), default: u32, field: Field<'_>, notes: &mut Notes) -> u32 {
     let (least, most) = bounds;
     match said {
         Some(count) if !(least..=most).contains(&count) => {
@@ -23,13 +23,13 @@ fn within(said: Option<u32>, bounds: (u32, u32), default: u32, field: Field<'_>,
     }
 }
 
-fn percent(said: Option<u8>, least: u8, default: u8, field: Field<'_>, notes: &mut Notes) -> u8 {
+pub(super) fn percent(said: Option<u8>, least: u8, default: u8, field: Field<'_>, notes: &mut Notes) -> u8 {
     let count = within(said.map(u32::from), (least.into(), 100), default.into(), field, notes);
     u8::try_from(count).unwrap_or(default)
 }
 
 /// A time that is not nothing.
-fn span(said: Option<ravelin_crds::Duration>, default: u64, field: Field<'_>, notes: &mut Notes) -> u64 {
+pub(super) fn span(said: Option<ravelin_crds::Duration>, default: u64, field: Field<'_>, notes: &mut Notes) -> u64 {
     let millis = said.map_or(default, millis);
     if millis == 0 {
         notes.invalid(field, "nothing happens in no time", "Write it as 10s.");

@@ -20,7 +20,7 @@ use http::StatusCode;
 
 use crate::reject::Reason;
 pub(crate) use cells::Verb;
-use cells::{Cells, Series, Totals};
+use cells::{Cells, Code, Series, Totals};
 pub use collect::{Standing, text};
 pub use counter::{Counter, work_as};
 pub use label::Label;
@@ -49,7 +49,8 @@ pub(crate) struct Share {
 #[derive(Clone, Debug)]
 pub(crate) struct Counted {
     pub(crate) verb: Verb,
-    pub(crate) code: StatusCode,
+    /// `None`: nothing was answered.
+    pub(crate) code: Option<StatusCode>,
     pub(crate) reason: Option<Reason>,
     /// From the head of the request to the end of the answer.
     pub(crate) took: Duration,
@@ -86,8 +87,9 @@ impl Metrics {
 impl Share {
     pub(crate) fn count(&self, counted: &Counted) {
         let Counted { verb, code, reason, took, route, backend } = counted;
+        let code = code.map_or(Code::None, Code::Status);
         let mut cells = lock(&self.cells);
-        cells.count(*route, Series { method: *verb, code: Some(*code), reason: *reason }, *took);
+        cells.count(*route, Series { method: *verb, code, reason: *reason }, *took);
         if let Some((backend, took)) = backend {
             cells.time_backend(*backend, *took);
         }
@@ -97,7 +99,7 @@ impl Share {
 impl Counted {
     /// A request of which nothing is known yet.
     pub(crate) fn new(verb: Verb) -> Self {
-        Self { verb, code: StatusCode::OK, reason: None, took: Duration::ZERO, route: Number::NONE, backend: None }
+        Self { verb, code: None, reason: None, took: Duration::ZERO, route: Number::NONE, backend: None }
     }
 
     pub(crate) fn set_route(&mut self, share: &Share, label: &Arc<Label>) {

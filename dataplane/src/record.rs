@@ -1,7 +1,7 @@
 //! What is noted of one request, from its head to the end of its answer: for metrics and the access log.
 //!
 //! The pipeline tells a [`Record`] what it finds out; the answer's body carries it on and closes it when the last piece is
-//! handed over, or when it is dropped before.
+//! handed over, or when it is dropped before. A record that is dropped without an answer closes itself: each request has one.
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,6 +10,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -35,6 +36,8 @@ pub struct Recorder {
     /// Memory of lines that are written, for the next ones.
     spare: RefCell<Vec<Vec<u8>>>,
     stamp: Stamp,
+    /// What is dropped from now on is cut off by the gateway.
+    ending: Cell<bool>,
 }
 
 /// Buffers that are kept, and of which size at most.
@@ -49,23 +52,34 @@ impl Recorder {
             feed: log.map(Log::feed),
             spare: RefCell::default(),
             stamp: Stamp::default(),
+            ending: Cell::new(false),
         })
     }
 
     /// A head of which nothing is known but who sent it, and what was answered. Its time is that of a moment.
     pub fn malformed(&self, peer: SocketAddr, id: &str, reason: Reason, sent: u64) {
         let mut counted = Counted::new(Verb::Other);
-        (counted.code, counted.reason) = (reason.status(), Some(reason));
+        (counted.code, counted.reason) = (Some(reason.status()), Some(reason));
         self.share.count(&counted);
         if let Some(feed) = &self.feed {
             let mut line = Line::headless(self.space(), SystemTime::now(), &self.stamp);
             line.client(peer);
             line.target(id, "", "");
-            line.answered(counted.code, counted.reason);
+            line.answered(reason.status(), counted.reason);
             let line = line.finish(counted.took, (0, sent), End::Complete);
             feed.put(&line);
             self.keep(line);
         }
+    }
+
+    /// The worker's end: whoever is still served is cut off.
+    pub(crate) fn end(&self) {
+        self.ending.set(true);
+    }
+
+    /// Who it was that let go of a request before its end.
+    fn dropped(&self) -> End {
+        if self.ending.get() || thread::panicking() { End::Cut } else { End::ClientGone }
     }
 
     fn space(&self) -> Vec<u8> {
@@ -91,6 +105,7 @@ pub struct Record {
     sent: u64,
     /// Of limits on requests at once.
     seats: Seats,
+    closed: bool,
 }
 
 impl Record {
@@ -111,6 +126,7 @@ impl Record {
             received: None,
             sent: 0,
             seats: Seats::default(),
+            closed: false,
         })
     }
 
@@ -178,7 +194,7 @@ impl Record {
 
     /// Goes with the answer to its end.
     pub fn answer(mut self: Box<Self>, answer: Response<AnswerBody>) -> Response<Recorded> {
-        self.counted.code = answer.status();
+        self.counted.code = Some(answer.status());
         answer.map(|body| {
             let mut recorded = Recorded { body, record: Some(self) };
             if recorded.body.is_end_stream() {
@@ -188,16 +204,27 @@ impl Record {
         })
     }
 
-    fn close(mut self, end: End, broken: Option<Reason>) {
+    fn close(&mut self, end: End, broken: Option<Reason>) {
+        self.closed = true;
         self.counted.took = self.begun.elapsed();
         self.counted.reason = self.counted.reason.or(broken);
         self.recorder.share.count(&self.counted);
         if let (Some(mut line), Some(feed)) = (self.line.take(), &self.recorder.feed) {
-            line.answered(self.counted.code, self.counted.reason);
+            if let Some(code) = self.counted.code {
+                line.answered(code, self.counted.reason);
+            }
             let received = self.received.as_ref().map_or(0, |received| received.get());
             let line = line.finish(self.counted.took, (received, self.sent), end);
             feed.put(&line);
             self.recorder.keep(line);
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.close(self.recorder.dropped(), None);
         }
     }
 }
@@ -211,15 +238,9 @@ pub struct Recorded {
 
 impl Recorded {
     fn close(&mut self, end: End, broken: Option<Reason>) {
-        if let Some(record) = self.record.take() {
+        if let Some(mut record) = self.record.take() {
             record.close(end, broken);
         }
-    }
-}
-
-impl Drop for Recorded {
-    fn drop(&mut self) {
-        self.close(End::ClientGone, None);
     }
 }
 

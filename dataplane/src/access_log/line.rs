@@ -31,6 +31,8 @@ pub(crate) enum End {
     Broken,
     /// The client went away before it had all.
     ClientGone,
+    /// The gateway ended before: a drain was over.
+    Cut,
 }
 
 /// The second that it is, as text: most lines have that of the line before.
@@ -165,6 +167,7 @@ impl Line {
             End::Complete => {}
             End::Broken => self.text(name!("broken"), b"backend"),
             End::ClientGone => self.text(name!("broken"), b"client"),
+            End::Cut => self.text(name!("broken"), b"gateway"),
         }
         self.text.extend_from_slice(b"}\n");
         self.text

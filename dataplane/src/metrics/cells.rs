@@ -18,10 +18,29 @@ use crate::reject::Reason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Series {
     pub(super) method: Verb,
-    /// `None`: more rows of this route than are kept apart.
-    pub(super) code: Option<StatusCode>,
+    pub(super) code: Code,
     /// `None`: a backend answered, or the rule itself did.
     pub(super) reason: Option<Reason>,
+}
+
+/// What was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Code {
+    /// Nothing: it was cut off before.
+    None,
+    Status(StatusCode),
+    /// More rows of this route than are kept apart.
+    Other,
+}
+
+impl Code {
+    pub(super) fn label(self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Status(code) => code.as_str().to_owned(),
+            Self::Other => "other".to_owned(),
+        }
+    }
 }
 
 /// Methods that are told apart.
@@ -120,7 +139,7 @@ impl Route {
             self.counts.push((series, more));
         } else {
             // At most one more a reason.
-            let series = Series { method: Verb::Other, code: None, reason: series.reason };
+            let series = Series { method: Verb::Other, code: Code::Other, reason: series.reason };
             match self.counts.iter_mut().find(|(known, _)| *known == series) {
                 Some((_, count)) => *count += more,
                 None => self.counts.push((series, more)),
@@ -173,7 +192,7 @@ mod tests {
     };
 
     fn ok(code: u16) -> Series {
-        Series { method: Verb::Get, code: StatusCode::from_u16(code).ok(), reason: None }
+        Series { method: Verb::Get, code: Code::Status(StatusCode::from_u16(code).unwrap()), reason: None }
     }
 
     fn totals(cells: &mut Cells, routes: &Directory) -> Totals {

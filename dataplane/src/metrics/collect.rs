@@ -46,17 +46,16 @@ pub fn text(metrics: &Metrics, table: &Table, standing: &Standing) -> String {
 fn requests(families: &mut Families, totals: &Totals) {
     let rows = totals.requests.iter().map(|((route, series), count)| {
         let Series { method, code, reason } = series;
-        let code = code.map_or("other".to_owned(), |code| code.as_str().to_owned());
         let reason = reason.map_or("", |reason| reason.as_str());
         let labels = vec![
             ("route", route.clone()),
             ("method", method.as_str().to_owned()),
-            ("code", code),
+            ("code", code.label()),
             ("reason", reason.to_owned()),
         ];
         (labels, *count)
     });
-    let help = "Requests that were answered; the reason is empty if Ravelin did not refuse or fail them.";
+    let help = "Requests that have ended, without a code if nothing was answered; the reason is empty if Ravelin did not refuse or fail them.";
     families.counter("ravelin_requests_total", help, rows);
     let help = "From the head of a request to the end of its answer.";
     let rows = totals.took.iter().map(|(route, took)| (vec![("route", route.clone())], took));

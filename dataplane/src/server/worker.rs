@@ -264,6 +264,7 @@ async fn serve(worker: Rc<Worker>, doors: Doors) {
             _ = stage.wait_for(|stage| *stage == Stage::Ended) => {}
         }
     }
+    worker.recorder.end(); // the runtime goes, and all that is left on it
 }
 
 fn admit(worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, secure: bool) {

@@ -6,15 +6,19 @@ use std::{
     time::Duration,
 };
 
+use http::Method;
 use ravelin_dataplane::{Settings, access_log::Sink, settings::AccessLog};
 use ravelin_echo::{
-    client::{Client, DEADLINE, Protocol, exchange, get},
+    client::{Client, DEADLINE, Protocol, Wire, body, exchange, get, request},
     raw::{Raw, Script},
 };
 use ravelin_snapshot::{HostPattern, Snapshot};
 use serde_json::Value;
 
-use crate::gateway::{Gateway, add_backend, add_route, all_to, echo, forward, say};
+use crate::{
+    gateway::{Gateway, add_backend, add_route, all_to, echo, forward, say},
+    scrape::Scrape,
+};
 
 struct Sent(mpsc::Sender<Vec<u8>>);
 
@@ -42,8 +46,12 @@ impl Lines {
 }
 
 async fn logged(snapshot: Snapshot) -> (Gateway, Lines) {
+    logged_with(Settings::default(), snapshot).await
+}
+
+async fn logged_with(settings: Settings, snapshot: Snapshot) -> (Gateway, Lines) {
     let (send, receive) = mpsc::channel();
-    let settings = Settings { access_log: AccessLog::To(Sink::new(Sent(send))), ..Settings::default() };
+    let settings = Settings { access_log: AccessLog::To(Sink::new(Sent(send))), ..settings };
     (Gateway::with(settings, snapshot).await, Lines(receive, Vec::new()))
 }
 
@@ -128,4 +136,60 @@ async fn what_was_logged_before_a_drain_is_written_when_it_has_ended() {
     let written: Vec<u8> = lines.try_iter().flatten().collect();
     assert_eq!(written.iter().filter(|byte| **byte == b'\n').count(), 100);
     assert_eq!(lines.recv_timeout(Duration::ZERO).ok(), None);
+}
+
+/// `silent.example` never answers, everybody else does.
+fn silent_and_echo(silent: &Raw, echo: &ravelin_echo::Echo) -> Snapshot {
+    let mut snapshot = all_to(echo);
+    let backend = add_backend(&mut snapshot, "silent", silent.address());
+    add_route(&mut snapshot, "silent", HostPattern::parse("silent.example"), forward(backend));
+    snapshot
+}
+
+#[tokio::test]
+async fn what_the_end_of_a_drain_cuts_off_has_its_line_and_names_the_gateway() {
+    let (silent, echo) = (Raw::start(Script::never_answers()).unwrap(), echo());
+    let settings = Settings { drain: Duration::from_millis(100), ..Settings::default() };
+    let (gateway, Lines(lines, _)) = logged_with(settings, silent_and_echo(&silent, &echo)).await;
+    // As nearly everybody writes it, and as only the general parser reads it.
+    let mut wires = Vec::new();
+    for (id, more) in [("plain", ""), ("general", "te: trailers\r\nconnection: te\r\n")] {
+        let mut wire = Wire::connect(gateway.http()).await.unwrap();
+        wire.send(format!("GET / HTTP/1.1\r\nhost: silent.example\r\nx-request-id: {id}\r\n{more}\r\n")).await.unwrap();
+        wires.push(wire);
+    }
+    let mut streams = Client::connect(gateway.http(), Protocol::Http2).await.unwrap().with_host("silent.example");
+    let unanswered = tokio::spawn(async move { streams.get_with("/", &[("x-request-id", "http2")]).await });
+    let mut answers = Vec::new();
+    for (protocol, id) in [(Protocol::Http1, "streamed1"), (Protocol::Http2, "streamed2")] {
+        let mut client = Client::connect(gateway.http(), protocol).await.unwrap();
+        let ask = request(Method::GET, "/?chunks=1000&every=100ms", &[("x-request-id", id)], body(""));
+        answers.push((client.open(ask).await.unwrap(), client));
+    }
+    silent.wait_until(|counts| counts.requests == 3).await;
+    tokio::time::timeout(DEADLINE, gateway.running.drain()).await.unwrap();
+    let written = String::from_utf8(lines.try_iter().flatten().collect()).unwrap();
+    let lines: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut ends: Vec<_> = lines.iter().map(|line| (&line["requestId"], &line["broken"], &line["status"])).collect();
+    ends.sort_by_key(|(id, ..)| id.as_str());
+    let (cut, none, ok) = ("gateway".into(), Value::Null, 200.into());
+    let ids = ["general", "http2", "plain", "streamed1", "streamed2"].map(Value::from);
+    let expected: Vec<_> = ids.iter().zip([&none, &none, &none, &ok, &ok]).map(|(id, code)| (id, &cut, code)).collect();
+    assert_eq!(ends, expected);
+    assert!(unanswered.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn who_leaves_before_the_answer_has_his_line_and_his_count() {
+    let (silent, echo) = (Raw::start(Script::never_answers()).unwrap(), echo());
+    let (gateway, mut lines) = logged(silent_and_echo(&silent, &echo)).await;
+    let mut wire = Wire::connect(gateway.http()).await.unwrap();
+    wire.send("GET /x HTTP/1.1\r\nhost: silent.example\r\n\r\n").await.unwrap();
+    silent.wait_until(|counts| counts.requests == 1).await;
+    drop(wire);
+    let line = tokio::task::spawn_blocking(move || lines.next()).await.unwrap();
+    assert_eq!((&line["broken"], &line["path"], line.get("status")), (&"client".into(), &"/x".into(), None), "{line}");
+    let scrape = Scrape::of(&gateway).await;
+    let row = "ravelin_requests_total{route=\"shop/silent\",method=\"GET\",code=\"\",reason=\"\"}";
+    assert_eq!(scrape.value(row), 1.0);
 }

@@ -174,8 +174,8 @@ fn hop_by_hop(headers: &mut HeaderMap, request: bool) {
     let trailers = request && headers.get_all(header::TE).iter().any(|value| has_token(value, "trailers"));
     if headers.contains_key(header::CONNECTION) {
         let lines: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
-        for token in lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')) {
-            if let Ok(name) = HeaderName::from_bytes(token.trim().as_bytes()) {
+        for token in lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
+            if let Ok(name) = HeaderName::from_bytes(token.trim_ascii()) {
                 headers.remove(name);
             }
         }

@@ -350,7 +350,9 @@ fn allows(network: &auth::Network, request: &RequestView<'_>) -> bool {
     // A client that came over a socket for both families is still the IPv4 client that the ranges speak of.
     let address = request.source.ip().to_canonical();
     let within = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&address));
-    !within(&network.deny) && (network.allow.is_empty() || within(&network.allow))
+    // One of whom nobody knows who it is may be one of those that are denied.
+    let unknown = address.is_unspecified() && !network.deny.is_empty();
+    !unknown && !within(&network.deny) && (network.allow.is_empty() || within(&network.allow))
 }
 
 fn forbidden(rule: &str) -> Denied {

@@ -4,7 +4,7 @@
 //! What a client says itself is dropped. What a trusted proxy says is kept, the proxy is appended, and the client is the
 //! rightmost address that is not a trusted proxy's: everything to the left of it anybody could have written.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use ipnet::IpNet;
@@ -14,6 +14,9 @@ use super::{Connection, Scheme};
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// A client that a trusted proxy did not name in a way that can be read. No list of addresses admits it.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 pub(super) fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
@@ -42,10 +45,9 @@ impl Client {
         };
         let mut source = connection.peer;
         for hop in hops(headers) {
-            // What is no address ends what can be known: the hop before it is as far as one can see.
-            let Some(hop) = hop else { break };
-            source = hop;
-            if !is_trusted(trusted, hop.ip()) {
+            // A trusted proxy names somebody of whom nothing is known: not itself, for it is trusted and they are not.
+            source = hop.unwrap_or(UNKNOWN);
+            if !is_trusted(trusted, source.ip()) {
                 break;
             }
         }
@@ -55,33 +57,62 @@ impl Client {
 
 /// From the nearest to the farthest; `None`: one that is no address. `X-Forwarded-For` counts before `Forwarded`.
 fn hops(headers: &HeaderMap) -> Vec<Option<SocketAddr>> {
-    let lines = |name: &HeaderName| -> Vec<&str> {
-        headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?")).collect()
-    };
+    let lines = |name: &HeaderName| headers.get_all(name).iter().rev().map(HeaderValue::as_bytes).collect::<Vec<_>>();
     let lists = lines(&X_FORWARDED_FOR);
     if !lists.is_empty() {
-        return lists.iter().rev().flat_map(|list| list.rsplit(',')).map(|hop| address(hop.trim())).collect();
+        // What is behind a comma a proxy wrote, whatever the client put before it.
+        let hops = lists.iter().flat_map(|list| list.rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+        let address = |hop: &[u8]| std::str::from_utf8(hop).ok().and_then(address);
+        return hops.filter(|hop| !hop.is_empty()).map(address).collect();
     }
-    let lists = lines(&FORWARDED);
-    let elements = lists.iter().rev().flat_map(|list| split_unquoted(list, ',').into_iter().rev());
-    let node = |element: &str| {
-        let pairs = split_unquoted(element, ';');
-        let node = pairs
-            .iter()
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-        node.and_then(|(_, node)| address(node.trim().trim_matches('"')))
-    };
-    elements.map(node).collect()
+    let nodes = |line: &[u8]| std::str::from_utf8(line).ok().and_then(nodes).unwrap_or_else(|| vec![None]);
+    lines(&FORWARDED).into_iter().flat_map(|line| nodes(line).into_iter().rev()).collect()
 }
 
-fn split_unquoted(text: &str, at: char) -> Vec<&str> {
-    let mut quoted = false;
-    text.split(move |c| {
-        quoted ^= c == '"';
-        c == at && !quoted
-    })
-    .collect()
+/// The `for` of each element of one line, from left to right. `None`: it is not as RFC 7239, 4 wants it, and a quote that a
+/// client left open may have swallowed what a proxy put behind it.
+fn nodes(line: &str) -> Option<Vec<Option<SocketAddr>>> {
+    let (mut nodes, mut rest) = (Vec::new(), line.trim());
+    while !rest.is_empty() {
+        let mut node = None;
+        let mut seen = false;
+        while !rest.is_empty() && !rest.starts_with(',') {
+            if let Some(behind) = rest.strip_prefix(';') {
+                rest = behind.trim_start();
+                continue;
+            }
+            let (name, value, behind) = pair(rest)?;
+            if name.eq_ignore_ascii_case("for") && std::mem::replace(&mut node, Some(address(value))).is_some() {
+                return None;
+            }
+            (seen, rest) = (true, behind.trim_start());
+            if !rest.is_empty() && !rest.starts_with([',', ';']) {
+                return None;
+            }
+        }
+        nodes.extend(seen.then_some(node.flatten()));
+        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+    }
+    Some(nodes)
+}
+
+/// A name, its value without quotes, and what is behind them. Unquoted ports and IPv6 addresses are taken, as many write them.
+fn pair(text: &str) -> Option<(&str, &str, &str)> {
+    let (name, text) = text.split_once('=')?;
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let (value, behind) = match text.strip_prefix('"') {
+        Some(quoted) => {
+            let mut escaped = false;
+            let end = quoted.bytes().position(|byte| {
+                let ends = byte == b'"' && !escaped;
+                escaped = byte == b'\\' && !escaped;
+                ends
+            })?;
+            (&quoted[..end], &quoted[end + 1..])
+        }
+        None => text.split_at(text.find([',', ';', ' ', '\t', '"']).unwrap_or(text.len())),
+    };
+    is_name.then_some((name, value, behind))
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`
@@ -178,18 +209,43 @@ mod tests {
                 "203.0.113.7:0",
             ),
             ("10.0.0.1:5", vec![("x-forwarded-for", "10.9.9.9, 10.8.8.8")], "10.9.9.9:0"),
-            ("10.0.0.1:5", vec![("x-forwarded-for", "203.0.113.7, unknown, 10.8.8.8")], "10.8.8.8:0"),
+            ("10.0.0.1:5", vec![("x-forwarded-for", "203.0.113.7, unknown, 10.8.8.8")], "0.0.0.0:0"),
+            ("10.0.0.1:5", vec![("x-forwarded-for", "203.0.113.7, , 10.8.8.8,")], "203.0.113.7:0"),
             ("10.0.0.1:5", vec![("x-forwarded-for", "")], "10.0.0.1:5"),
             (
                 "10.0.0.1:5",
                 vec![("forwarded", "for=1.1.1.1, for=\"[2001:db8:2::1]:80\";proto=https, for=10.1.1.1")],
                 "[2001:db8:2::1]:80",
             ),
-            ("10.0.0.1:5", vec![("forwarded", "for=1.1.1.1, by=10.0.0.1;host=\"a,for=2.2.2.2\"")], "10.0.0.1:5"),
+            ("10.0.0.1:5", vec![("forwarded", "for=1.1.1.1, by=10.0.0.1;host=\"a,for=2.2.2.2\"")], "0.0.0.0:0"),
+            (
+                "10.0.0.1:5",
+                vec![("forwarded", "for=1.1.1.1;x=\"a,;\\\"\";by=b,, for=2.2.2.2 ;proto=http")],
+                "2.2.2.2:0",
+            ),
+            // What a client left open, and a proxy's word behind it.
+            ("10.0.0.1:5", vec![("forwarded", "for=1.1.1.1;x=\"a, for=2.2.2.2")], "0.0.0.0:0"),
+            ("10.0.0.1:5", vec![("forwarded", "for=1.1.1.1;x=\"a, for=\"[2001:db8:2::1]\"")], "0.0.0.0:0"),
+            ("10.0.0.1:5", vec![("forwarded", "a\"b, for=2.2.2.2")], "0.0.0.0:0"),
+            ("10.0.0.1:5", vec![("forwarded", "for=1.1.1.1;for=2.2.2.2")], "0.0.0.0:0"),
+            ("10.0.0.1:5", vec![("forwarded", "for = 1.1.1.1")], "0.0.0.0:0"),
+            ("10.0.0.1:5", vec![("forwarded", "for=1.1.1.1;x=\"a"), ("forwarded", "for=2.2.2.2")], "2.2.2.2:0"),
             ("10.0.0.1:5", vec![("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "2.2.2.2")], "2.2.2.2:0"),
         ] {
             let client = Client::of(&connection(peer, &trusted()), &headers(&said), &trusted());
             assert_eq!(client.source, source.parse().unwrap(), "{peer} {said:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_hides_nobody() {
+        for (said, source) in
+            [(&b"\xff, 203.0.113.7"[..], "203.0.113.7:0"), (b"203.0.113.7, \xff", "0.0.0.0:0"), (b"\xff", "0.0.0.0:0")]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_FORWARDED_FOR, HeaderValue::from_bytes(said).unwrap());
+            let client = Client::of(&connection("10.0.0.1:5", &trusted()), &headers, &trusted());
+            assert_eq!(client.source, source.parse().unwrap(), "{said:?}");
         }
     }
 

@@ -157,6 +157,7 @@ fn excluded_paths_need_no_key_but_the_network_holds() {
     assert_eq!(ask("/public/x", "10.1.1.1:1"), Ok(String::new()));
     assert_eq!(ask("/publicity", "10.1.1.1:1"), Err((Reason::Unauthenticated, None)));
     assert_eq!(ask("/public", "10.6.6.6:1"), Err((Reason::Forbidden, Some("network".to_owned()))));
+    assert_eq!(ask("/public", "0.0.0.0:0"), Err((Reason::Forbidden, Some("network".to_owned()))), "it may be anybody");
 }
 
 #[test]

@@ -113,7 +113,7 @@ pub struct Connection {
     /// The name that the client asked for in the TLS handshake, in lower case.
     pub server_name: Option<String>,
     /// The peer is one of `--trusted-proxies`: what it says of its client is believed.
-    trusted: bool,
+    pub(crate) trusted: bool,
     /// The peer as `X-Forwarded-For` names it.
     peer_text: HeaderValue,
     /// The target of the HTTP/1.1 request that is under way had a fragment, which the parser has cut off.

@@ -100,6 +100,9 @@ pub(super) fn onward<B>(
     if rare.disguised {
         drop_disguised(headers);
     }
+    if rare.alleged && !connection.trusted {
+        drop_all(headers, is_alleged);
+    }
     if rare.cookie {
         join_cookies(headers);
     }
@@ -126,6 +129,8 @@ struct Rare {
     trailer: bool,
     /// What could be one of ours in disguise.
     disguised: bool,
+    /// What only a proxy may say of its client.
+    alleged: bool,
 }
 
 impl Rare {
@@ -155,6 +160,7 @@ impl Rare {
             if matches!(name.len(), 9 | 12 | 14..=17) {
                 rare.disguised |= name.contains(&b'_');
             }
+            rare.alleged |= is_alleged(name);
         }
         rare
     }
@@ -246,16 +252,24 @@ fn drop_disguised(headers: &mut HeaderMap) {
         "content-length",
         "transfer-encoding",
     ];
-    let disguised = |name: &&HeaderName| {
-        let name = name.as_str();
-        name.contains('_') && OURS.iter().any(|ours| name.len() == ours.len() && name.replace('_', "-") == **ours)
-    };
-    if let Some(first) = headers.keys().find(disguised).cloned() {
-        let rest: Vec<HeaderName> = headers.keys().filter(disguised).cloned().collect();
-        headers.remove(first);
-        for name in rest {
-            headers.remove(name);
-        }
+    drop_all(headers, |name| name.contains(&b'_') && OURS.iter().any(|ours| is_spelled(name, ours.as_bytes())));
+}
+
+/// `X-Forwarded-Port`, `-Prefix` and the like, which frameworks act on. Those that we set are set after.
+fn is_alleged(name: &[u8]) -> bool {
+    let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|begin| is_spelled(begin, with));
+    name.first() == Some(&b'x') && (begins(b"x-forwarded") || is_spelled(name, b"x-real-ip"))
+}
+
+/// `_` is read as `-`.
+fn is_spelled(name: &[u8], ours: &[u8]) -> bool {
+    name.len() == ours.len() && name.iter().zip(ours).all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
+}
+
+fn drop_all(headers: &mut HeaderMap, is_meant: impl Fn(&[u8]) -> bool) {
+    let meant: Vec<_> = headers.keys().filter(|name| is_meant(name.as_str().as_bytes())).cloned().collect();
+    for name in meant {
+        headers.remove(name);
     }
 }
 
@@ -264,7 +278,18 @@ mod tests {
     use super::*;
 
     fn headers(said: &[(&'static str, &'static str)]) -> HeaderMap {
-        said.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        let value = |value: &&'static str| HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        said.iter().map(|(name, said)| (HeaderName::from_static(name), value(said))).collect()
+    }
+
+    #[test]
+    fn what_only_a_proxy_may_say_is_known_however_it_is_spelled() {
+        for name in ["x-forwarded-port", "x-forwarded_prefix", "x_forwarded_ssl", "x-forwarded", "x-real_ip"] {
+            assert!(Rare::among(&headers(&[(name, "1")])).alleged, "{name}");
+            let mut said = headers(&[(name, "1"), ("x-forward", "1")]);
+            drop_all(&mut said, is_alleged);
+            assert_eq!(said, headers(&[("x-forward", "1")]), "{name}");
+        }
     }
 
     #[test]
@@ -272,7 +297,9 @@ mod tests {
         let mut said = headers(&[
             ("connection", "close, X-Secret"),
             ("connection", "x-other ,"),
+            ("connection", "x-third, é"),
             ("x-secret", "1"),
+            ("x-third", "1"),
             ("x-other", "1"),
             ("keep-alive", "timeout=5"),
             ("proxy-connection", "keep-alive"),

@@ -351,7 +351,7 @@ fn allows(network: &auth::Network, request: &RequestView<'_>) -> bool {
     let address = request.source.ip().to_canonical();
     let within = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&address));
     // One of whom nobody knows who it is may be one of those that are denied.
-    let unknown = address.is_unspecified() && !network.deny.is_empty();
+    let unknown = address.is_unspecified() && !(network.allow.is_empty() && network.deny.is_empty());
     !unknown && !within(&network.deny) && (network.allow.is_empty() || within(&network.allow))
 }
 

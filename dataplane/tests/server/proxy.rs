@@ -54,7 +54,12 @@ async fn an_id_is_given_or_kept_and_is_in_every_answer() {
 #[tokio::test]
 async fn a_stranger_cannot_say_who_it_is_and_a_trusted_proxy_can() {
     let echo = echo();
-    let said = [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", "https"), ("forwarded", "for=203.0.113.7")];
+    let said = [
+        ("x-forwarded-for", "203.0.113.7"),
+        ("x-forwarded-proto", "https"),
+        ("forwarded", "for=203.0.113.7"),
+        ("x-forwarded-prefix", "/p"),
+    ];
     let gateway = Gateway::start(all_to(&echo)).await;
     let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap().with_host("a.example");
     assert_eq!(client.get_with("/", &said).await.unwrap().status, 200);
@@ -65,13 +70,17 @@ async fn a_stranger_cannot_say_who_it_is_and_a_trusted_proxy_can() {
     );
     assert_eq!(seen["x-forwarded-host"], "a.example");
     assert_eq!(seen["forwarded"], "for=127.0.0.1;host=a.example;proto=http");
+    assert!(!seen.contains_key("x-forwarded-prefix"));
     let settings = Settings { trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()], ..Settings::default() };
     let gateway = Gateway::with(settings, all_to(&echo)).await;
     let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
     assert_eq!(client.get_with("/", &said).await.unwrap().status, 200);
     let seen = echo.seen().pop().unwrap().headers;
     assert_eq!(seen["x-forwarded-for"], "203.0.113.7, 127.0.0.1");
-    assert_eq!(seen["x-forwarded-proto"], "https");
+    assert_eq!(
+        (&seen["x-forwarded-proto"], &seen["x-forwarded-prefix"]),
+        (&"https".parse().unwrap(), &"/p".parse().unwrap())
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! YAML and JSON as trees that know where each value stands. Scalars mean what they mean to `kubectl`.
 //!
-//! Memory is bounded by the text: aliases are copies, and copies count against the budget of their document.
+//! Memory is bounded by the text: aliases are copies, and copies count against budgets of their document and of the text.
 
 mod scalar;
 
@@ -13,6 +13,10 @@ use serde_json::{Map, Number, Value};
 const MAX_NODES: usize = 1_000_000;
 /// Bytes of text in one document, counted likewise.
 const MAX_TEXT: usize = 16 << 20;
+/// Values behind aliases in a whole text, counted at each use: each costs all that is done with values.
+const MAX_COPIED_NODES: usize = 100_000;
+/// Bytes of text behind aliases, counted likewise.
+const MAX_COPIED_TEXT: usize = 8 << 20;
 /// Levels of nesting: above what any kind of ours has, below what a stack bears.
 const MAX_DEPTH: usize = 64;
 
@@ -80,10 +84,12 @@ pub(crate) fn documents(text: &str) -> impl Iterator<Item = Document> + '_ {
     };
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut ended = false;
+    let mut copied = Copied::default();
     std::iter::from_fn(move || {
         while !ended {
-            let mut builder = Builder::default();
+            let mut builder = Builder { copied, ..Builder::default() };
             let outcome = read_document(&mut parser, &mut builder);
+            copied = builder.copied;
             let error = match outcome {
                 Ok(true) => None,
                 Ok(false) => {
@@ -193,6 +199,14 @@ struct Builder {
     anchors: HashMap<usize, Node>,
     nodes: usize,
     text: usize,
+    copied: Copied,
+}
+
+/// What aliases came to, in all documents so far.
+#[derive(Clone, Copy, Default)]
+struct Copied {
+    nodes: usize,
+    text: usize,
 }
 
 /// A collection whose end has not come.
@@ -238,7 +252,7 @@ impl Builder {
                 let Some(node) = self.anchors.get(&id).cloned() else {
                     return Err(error(place, "an alias stands inside of what it is an alias of"));
                 };
-                self.count_tree(&node, place)?;
+                self.count_copy(&node, place)?;
                 self.place(node, 0)
             }
             Event::UnresolvedAlias(_) => Err(error(place, "an alias of something that has no anchor")),
@@ -327,6 +341,18 @@ impl Builder {
             return Err(error(place, "it is nested too deeply: more than 64 levels"));
         }
         self.count_nodes(node, place)
+    }
+
+    fn count_copy(&mut self, node: &Node, place: Place) -> Result<(), SyntaxError> {
+        let (nodes, text) = (self.nodes, self.text);
+        self.count_tree(node, place)?;
+        self.copied.nodes += self.nodes - nodes;
+        self.copied.text += self.text - text;
+        if self.copied.nodes > MAX_COPIED_NODES || self.copied.text > MAX_COPIED_TEXT {
+            let message = "aliases stand for more than 100,000 values or 8 MiB of text in this file: use fewer of them";
+            return Err(error(place, message));
+        }
+        Ok(())
     }
 
     fn count_nodes(&mut self, node: &Node, place: Place) -> Result<(), SyntaxError> {

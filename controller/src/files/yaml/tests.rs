@@ -83,11 +83,23 @@ fn a_document_that_doubles_itself_is_refused_before_it_is_copied() {
         text += &format!("a{level}: &a{level} [{}]\n", vec![alias; 10].join(", "));
     }
     let document = documents(&text).next().unwrap();
-    assert!(document.error.unwrap().message.contains("too large"));
+    assert!(document.error.unwrap().message.contains("use fewer of them"));
     let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
     assert!(documents(&deep).next().unwrap().error.is_some());
     let inside = documents("a: &a [*a]\n").next().unwrap();
     assert_eq!(inside.error.unwrap().message, "an alias stands inside of what it is an alias of");
+}
+
+#[test]
+fn aliases_stand_for_so_much_in_a_text_and_no_more_be_it_in_many_documents() {
+    let list = |count: usize| format!("a: &a [{}]\nb: [{}]\n", vec!["x"; 99].join(", "), vec!["*a"; count].join(", "));
+    assert_eq!(one(&list(1_000))["b"].as_array().unwrap().len(), 1_000);
+    for text in [list(1_001), [list(600), list(600)].join("---\n"), list(60_000)] {
+        let errors: Vec<_> = documents(&text).filter_map(|document| document.error).collect();
+        assert!(errors.len() == 1 && errors[0].message.contains("use fewer of them"), "{errors:?}");
+    }
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), ["*a"; 9].join(", "));
+    assert!(documents(&long).next().unwrap().error.unwrap().message.contains("use fewer of them"));
 }
 
 #[test]

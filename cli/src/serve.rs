@@ -141,12 +141,26 @@ pub(crate) async fn asked_to_end() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Drains; a second signal ends it at once.
+/// As a shell says it of a process that SIGINT has ended.
+const INTERRUPTED: u8 = 130;
+
+/// Drains. SIGTERM may come twice, of a Pod's end and of whoever passes signals on, and cuts nothing off; SIGINT is somebody at
+/// a terminal who does not want to wait.
 pub(crate) async fn end(running: Running) -> anyhow::Result<ExitCode> {
+    let mut term = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
     tracing::info!("draining");
-    tokio::select! {
-        () = running.drain() => {}
-        again = asked_to_end() => again?,
+    let drained = running.drain();
+    tokio::pin!(drained);
+    loop {
+        tokio::select! {
+            () = &mut drained => break,
+            _ = term.recv() => tracing::info!("draining already: SIGTERM changes nothing, SIGINT would end it at once"),
+            _ = interrupt.recv() => {
+                tracing::warn!("interrupted while draining: open requests are cut off");
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+        }
     }
     tracing::info!("ended");
     Ok(ExitCode::SUCCESS)

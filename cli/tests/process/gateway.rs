@@ -133,9 +133,13 @@ impl Gateway {
 
     /// SIGTERM.
     pub(crate) async fn terminate(&self) {
+        self.signal("TERM").await;
+    }
+
+    pub(crate) async fn signal(&self, name: &str) {
         // By `kill`: the standard library knows SIGKILL alone.
         let id = self.process.id().expect("it runs");
-        assert!(Command::new("kill").arg(id.to_string()).status().await.unwrap().success());
+        assert!(Command::new("kill").args(["-s", name, &id.to_string()]).status().await.unwrap().success());
     }
 
     /// SIGTERM, and the end.

@@ -58,3 +58,33 @@ async fn a_request_that_takes_longer_than_the_drain_is_cut_and_the_exit_is_in_ti
     assert!(first.await.unwrap().is_err());
     assert!(second.await.unwrap().is_err());
 }
+
+#[tokio::test]
+async fn a_second_sigterm_within_the_drain_cuts_no_request_off() {
+    let echo = Echo::on_thread("echo").unwrap();
+    let folder = folder(&[("all.yaml", &site(echo.address()))]);
+    let gateway = Gateway::standalone(folder.path(), &[]).await;
+    let open = slow(&gateway, Protocol::Http1, &echo, "2s").await;
+    gateway.terminate().await;
+    gateway.logged("draining").await;
+    gateway.terminate().await;
+    gateway.logged("draining already").await;
+    let ended = gateway.ended().await;
+    assert_eq!(open.await.unwrap().expect("an open request is answered").status.as_u16(), 200);
+    assert_eq!(ended.status.code(), Some(0), "{:#?}", ended.log);
+}
+
+#[tokio::test]
+async fn sigint_within_the_drain_ends_it_says_so_and_the_exit_is_130() {
+    let echo = Echo::on_thread("echo").unwrap();
+    let folder = folder(&[("all.yaml", &site(echo.address()))]);
+    let gateway = Gateway::standalone(folder.path(), &["--drain", "10m"]).await;
+    let open = slow(&gateway, Protocol::Http1, &echo, "10m").await;
+    gateway.signal("INT").await;
+    gateway.logged("draining").await;
+    gateway.signal("INT").await;
+    let ended = gateway.ended().await;
+    assert!(open.await.unwrap().is_err());
+    assert_eq!(ended.status.code(), Some(130), "{:#?}", ended.log);
+    assert!(ended.log.iter().any(|line| line.contains("cut off")), "{:#?}", ended.log);
+}

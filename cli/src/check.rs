@@ -14,6 +14,7 @@ use ravelin_controller::{
     object::ObjectRef,
     verdict::{Finding, Severity},
 };
+use ravelin_dataplane::explain::Plain;
 use serde::Serialize;
 
 use crate::output::Output;
@@ -147,17 +148,17 @@ impl Report {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
             };
-            write!(out, "{place}: {severity}: ")?;
+            write!(out, "{}: {severity}: ", Plain(place))?;
             if !told.kind.is_empty() {
-                write!(out, "{} {}/{}", told.kind, told.namespace, told.name)?;
+                write!(out, "{} {}/{}", told.kind, Plain(&told.namespace), Plain(&told.name))?;
                 write!(out, "{}", if told.field.is_empty() { ": " } else { " " })?;
             }
             if !told.field.is_empty() {
-                write!(out, "{}: ", told.field)?;
+                write!(out, "{}: ", Plain(&told.field))?;
             }
-            writeln!(out, "{} ({})", told.message, told.reason)?;
+            writeln!(out, "{} ({})", Plain(&told.message), told.reason)?;
             if !told.remedy.is_empty() {
-                writeln!(out, "    {}", told.remedy)?;
+                writeln!(out, "    {}", Plain(&told.remedy))?;
             }
         }
         let errors = self.findings.iter().filter(|told| told.severity == Severity::Error).count();

@@ -17,6 +17,7 @@ mod version;
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use ravelin_dataplane::explain::Plain;
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         // Whoever closed our output wants no more of it, this included.
-        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        let _ = writeln!(std::io::stderr(), "error: {}", Plain(format_args!("{error:#}")));
         ExitCode::from(2)
     })
 }

@@ -13,6 +13,7 @@ use comfy_table::{Table, presets};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use ravelin_dataplane::explain::Plain;
 use serde::Deserialize;
 
 use crate::output::Output;
@@ -134,11 +135,10 @@ fn show(out: &mut impl Write, usages: &Usages) -> anyhow::Result<()> {
     table.set_header(["POLICY", "LIMIT", "KEY", "USED", "OF", "GRANTED", "UNTIL"]);
     for Usage { policy, limit, key, used, requests, granted, ends } in &usages.usage {
         let until = Timestamp::from_second(*ends).map_or_else(|_| "never".to_owned(), |time| time.to_string());
-        // A key may hold what a terminal would obey.
-        let key = key.escape_debug().to_string();
+        let [policy, limit, key] = [policy, limit, key].map(|word| Plain(word).to_string());
         let numbers = [used, requests, granted].map(u64::to_string);
         let [used, requests, granted] = numbers;
-        table.add_row([policy.clone(), limit.clone(), key, used, requests, granted, until]);
+        table.add_row([policy, limit, key, used, requests, granted, until]);
     }
     writeln!(out, "{}", table.trim_fmt())?;
     if usages.more {

@@ -67,6 +67,34 @@ fn a_pipe_that_nobody_writes_to_is_an_error_and_holds_nothing_up() {
     assert!(stdout(&named).contains("f: error: it is a pipe"), "{}", stdout(&named));
 }
 
+/// A build server takes a line that begins with `::` for a command, and a terminal whatever follows an escape.
+#[test]
+fn what_files_say_neither_begins_a_line_nor_speaks_to_the_terminal() {
+    let folder = TempDir::new().unwrap();
+    let evil = GOOD.replace("{name: hello}", "{name: \"x\\e[31m\\n::error::forged\\u202e\", \"\\n::b\": 1}");
+    fs::write(folder.path().join("a\n::error::file.yaml"), evil.replace("body:", "\"\\n::c\":")).unwrap();
+    let key = "apiVersion: v1\nkind: Secret\ntype: ravelin.dev/api-key\nmetadata: {name: \"k\\e[31m\\n::k\"}\nstringData: {id: \"i\\n::i\"}\n";
+    fs::write(folder.path().join("key.yaml"), key).unwrap();
+    let said = [
+        vec!["check", "."],
+        vec!["check", "missing\n::d.yaml"],
+        vec!["key", "list", "."],
+        vec!["key", "list", "missing\n::d.yaml"],
+        vec!["explain", ".", "GET", "http://a.example/"],
+    ];
+    for arguments in said {
+        let output = ravelin(&arguments, "", folder.path());
+        for text in [stdout(&output), String::from_utf8(output.stderr).unwrap()] {
+            assert!(!text.contains("\n::") && !text.starts_with("::"), "{arguments:?}: {text}");
+            assert!(!text.contains(['\u{1b}', '\u{202e}']), "{arguments:?}: {text:?}");
+        }
+    }
+    let report = ravelin(&["check", "."], "", folder.path());
+    let report = stdout(&report);
+    assert!(report.contains("x\\u{1b}[31m\\n::error::forged"), "{report}");
+    assert!(report.contains("a\\n::error::file.yaml"), "{report}");
+}
+
 #[test]
 fn json_names_file_line_object_field_reason_and_remedy() {
     let folder = TempDir::new().unwrap();

@@ -20,6 +20,7 @@ use crate::{
 };
 use judge::Guards;
 pub use request::{ExplainRequest, InvalidRequest};
+pub use text::Plain;
 
 /// Matches that did not win and are named; the nearest first.
 const MAX_OTHERS: usize = 20;

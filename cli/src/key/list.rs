@@ -13,6 +13,7 @@ use ravelin_controller::{
     files::read_once,
     object::{Kind, Object, ObjectRef, Secret},
 };
+use ravelin_dataplane::explain::Plain;
 use serde::Serialize;
 
 use super::{SECRET_TYPE, unread};
@@ -113,7 +114,7 @@ fn table(rows: &[Row]) -> String {
         let place = format!("{}:{}", row.file, row.line);
         let words = [&row.namespace, &row.name, &row.id].map(String::as_str);
         let more = [row.state, &row.plan, &row.scopes, &row.groups, &row.expires, &place];
-        table.add_row(words.into_iter().chain(more));
+        table.add_row(words.into_iter().chain(more).map(|word| Plain(word).to_string()));
     }
     table.trim_fmt()
 }

@@ -12,6 +12,7 @@ use ravelin_controller::{
     files::{Once, Place, STANDARD_INPUT, read_once},
     object::{Kind, ObjectRef},
 };
+use ravelin_dataplane::explain::Plain;
 
 use super::{SECRET_TYPE, list::is_disabled, unread};
 
@@ -40,7 +41,7 @@ pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
             bail!("{file}: the Secret {} is not revoked; add `disabled: \"true\"` to it by hand", reference.key);
         }
         replace(Path::new(&file), &text).with_context(|| format!("{file} cannot be written"))?;
-        writeln!(io::stdout(), "revoked {} in {file}", reference.key)?;
+        writeln!(io::stdout(), "revoked {} in {}", Plain(&reference.key), Plain(&file))?;
         revoked.push(reference);
     }
     let once = read_once(&args.paths);

@@ -1,39 +1,72 @@
 //! An explanation for people.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::{Decision, Does, Explanation, Policy};
+
+/// A part of a line, whatever the files said that it is made of: what a terminal would obey, or take for the end of the line,
+/// is escaped.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Plain<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping(f), "{}", self.0)
+    }
+}
+
+struct Escaping<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|char| {
+            if is_obeyed(char) { write!(self.0, "{}", char.escape_default()) } else { self.0.write_char(char) }
+        })
+    }
+}
+
+/// Control characters, ends of lines and of paragraphs, and what turns the direction of a text.
+fn is_obeyed(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn line(f: &mut fmt::Formatter<'_>, said: fmt::Arguments<'_>) -> fmt::Result {
+    writeln!(f, "{}", Plain(said))
+}
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let asked = &self.request;
-        writeln!(f, "{} {}{} from {}", asked.method, asked.host, asked.path, asked.source)?;
+        line(f, format_args!("{} {}{} from {}", asked.method, asked.host, asked.path, asked.source))?;
         match &self.rule {
             Some(rule) => {
-                writeln!(f, "route   {}, rule {}", rule.route, rule.rule)?;
-                writeln!(f, "        host {}, {}", rule.host, rule.matches)?;
+                line(f, format_args!("route   {}, rule {}", rule.route, rule.rule))?;
+                line(f, format_args!("        host {}, {}", rule.host, rule.matches))?;
             }
-            None => writeln!(f, "route   none")?,
+            None => line(f, format_args!("route   none"))?,
         }
         for policy in &self.policies {
-            writeln!(f, "policy  {policy}")?;
+            line(f, format_args!("policy  {policy}"))?;
         }
         if let Some(action) = &self.action {
             write!(f, "{action}")?;
         }
         match &self.refusal {
-            Some(refusal) => writeln!(f, "answer  {} {}", refusal.status, refusal.reason)?,
+            Some(refusal) => line(f, format_args!("answer  {} {}", refusal.status, refusal.reason))?,
             None => match &self.unknown {
-                Some(why) => writeln!(f, "answer  nobody can tell: {why}")?,
-                None => writeln!(f, "answer  the action's")?,
+                Some(why) => line(f, format_args!("answer  nobody can tell: {why}"))?,
+                None => line(f, format_args!("answer  the action's"))?,
             },
         }
         for other in &self.others {
             let place = &other.place;
-            writeln!(
+            line(
                 f,
-                "other   {}, rule {}: host {}, {}: {}",
-                place.route, place.rule, place.host, place.matches, other.why
+                format_args!(
+                    "other   {}, rule {}: host {}, {}: {}",
+                    place.route, place.rule, place.host, place.matches, other.why
+                ),
             )?;
         }
         Ok(())
@@ -66,21 +99,23 @@ impl fmt::Display for Does {
             Self::Forward { backends, fallback } => {
                 for share in backends {
                     let endpoints = if share.endpoints == 1 { "endpoint" } else { "endpoints" };
-                    writeln!(
+                    line(
                         f,
-                        "action  forward to {} (weight {}, {} {endpoints}) as {}{}",
-                        share.backend, share.weight, share.endpoints, share.host, share.path
+                        format_args!(
+                            "action  forward to {} (weight {}, {} {endpoints}) as {}{}",
+                            share.backend, share.weight, share.endpoints, share.host, share.path
+                        ),
                     )?;
                 }
                 if backends.is_empty() {
-                    writeln!(f, "action  forward to nobody: no backend has a weight")?;
+                    line(f, format_args!("action  forward to nobody: no backend has a weight"))?;
                 }
-                fallback.iter().try_for_each(|fallback| writeln!(f, "        else to {fallback}"))
+                fallback.iter().try_for_each(|fallback| line(f, format_args!("        else to {fallback}")))
             }
-            Self::Redirect { status, location } => writeln!(f, "action  redirect, {status}, to {location}"),
-            Self::Respond { status } => writeln!(f, "action  direct response, {status}"),
-            Self::Preflight { method } => writeln!(f, "action  answer a CORS preflight for {method}, 204"),
-            Self::Reject { reason } => writeln!(f, "action  refuse every request: {reason}"),
+            Self::Redirect { status, location } => line(f, format_args!("action  redirect, {status}, to {location}")),
+            Self::Respond { status } => line(f, format_args!("action  direct response, {status}")),
+            Self::Preflight { method } => line(f, format_args!("action  answer a CORS preflight for {method}, 204")),
+            Self::Reject { reason } => line(f, format_args!("action  refuse every request: {reason}")),
         }
     }
 }

@@ -159,7 +159,7 @@ pub struct Forward {
     pub balancing: Option<Balancing>,
     /// When a request is sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry: Option<Retry>,
+    pub retry: Option<Box<Retry>>,
     /// Keeps a client on one endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Session>,

@@ -288,13 +288,13 @@ fn forward(fallback: Fallback) -> Action {
         backends: vec![share(Target::Backend(service())), share(Target::Reject(Broken::BackendInvalid))],
         rewrite: Some(rewrite(PathRewrite::Prefix("/v1".into()))),
         balancing: Some(Balancing { algorithm: Algorithm::RoundRobin, slow_start_ms: Some(1) }),
-        retry: Some(Retry {
+        retry: Some(Box::new(Retry {
             attempts: 1,
             backoff_ms: 2,
             codes: vec![503],
             on: vec![RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Timeout],
             methods: vec!["GET".into()],
-        }),
+        })),
         session: Some(Session { cookie: "sid".into(), absolute_ms: Some(3), permanent: true }),
         fallback: Some(fallback),
     })

@@ -54,7 +54,7 @@ pub(super) async fn forward(
 fn sticky(exchange: &Exchange<'_>, forward: &Forward, to: Option<Destination>, request: &Request<Upload>) -> Sticky {
     let Some(Destination::Backend(slot)) = to else { return Sticky::default() };
     let own = || &exchange.table.backend(slot).said.balancing;
-    Sticky::of(exchange, forward.balancing.as_ref().unwrap_or_else(own), request.headers())
+    Sticky::of(exchange, forward.balancing.as_deref().unwrap_or_else(own), request.headers())
 }
 
 /// The head as the backend gets it: ours, then what the rule changes, then what the reference changes.
@@ -101,7 +101,7 @@ async fn call(
     let seats = exchange.record.borrow().seats();
     let call = upstream::Call {
         backend,
-        balancing: forward.balancing.as_ref(),
+        balancing: forward.balancing.as_deref(),
         hash,
         retry: forward.retry.as_deref(),
         deadline: rule.timeouts.request.map(|limit| exchange.now + limit),

@@ -58,7 +58,7 @@ pub struct Forward {
     pub rotation: Rotation,
     pub rewrite: Option<Rewrite>,
     /// Instead of the backends' own.
-    pub balancing: Option<Balancing>,
+    pub balancing: Option<Box<Balancing>>,
     pub retry: Option<Box<Retry>>,
     pub fallback: Option<Fallback>,
 }
@@ -168,7 +168,7 @@ impl Names<'_> {
             rotation: Rotation::new(said.backends.iter().map(|backend| backend.weight).filter(|weight| *weight > 0)),
             backends,
             rewrite: said.rewrite.as_ref().map(Rewrite::compile).transpose()?,
-            balancing: said.balancing.clone(),
+            balancing: said.balancing.clone().map(Box::new),
             retry: said.retry.as_ref().map(|said| Retry::compile(said).map(Box::new)).transpose()?,
             fallback: fallback.transpose()?,
         })

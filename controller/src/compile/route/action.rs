@@ -51,7 +51,7 @@ pub(super) fn compile(
         notes.invalid(field.member(member), message, "Leave out the filter, or the backends.");
     }
     let balancing = said.load_balancing.map(|said| balancing::compile(said, field.member("loadBalancing"), notes));
-    let retry = said.retry.and_then(|said| retry::compile(said, field.member("retry"), notes));
+    let retry = said.retry.and_then(|said| retry::compile(said, field.member("retry"), notes)).map(Box::new);
     let backends = backends(work, reads, notes, field.member("backendRefs"), said);
     let fallback = said.fallback.and_then(|fallback| {
         let field = field.member("fallback");

@@ -198,7 +198,7 @@ fn vary(headers: &mut HeaderMap, name: &HeaderName) {
     }
 }
 
-fn header_name(name: &str) -> Result<HeaderName, String> {
+pub(crate) fn header_name(name: &str) -> Result<HeaderName, String> {
     name.parse().map_err(|_| format!("`{name}` is not a header's name"))
 }
 

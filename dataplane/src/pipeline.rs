@@ -1,5 +1,6 @@
 //! The way of a request, top to bottom: `Exchange::stages` is the order of the stages, with the reason at the line.
 
+mod deadline;
 mod forward;
 mod headers;
 mod homeward;
@@ -43,6 +44,8 @@ struct Exchange<'a> {
     clock: SystemTime,
     grpc: bool,
     record: &'a RefCell<Box<Record>>,
+    /// Until when an answer of a backend is of use.
+    deadline: Cell<Option<Instant>>,
     /// What is left to be done with the answer.
     homeward: &'a Cell<Option<Box<Homeward<'a>>>>,
 }
@@ -65,8 +68,18 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
         Ok(target) => {
             record.borrow_mut().target(target);
             let table = &*table;
-            let exchange =
-                Exchange { worker, table, connection, target, now, clock, grpc, record: &record, homeward: &homeward };
+            let exchange = Exchange {
+                worker,
+                table,
+                connection,
+                target,
+                now,
+                clock,
+                grpc,
+                record: &record,
+                deadline: Cell::new(None),
+                homeward: &homeward,
+            };
             exchange.stages(request).await
         }
         Err(reject) => {

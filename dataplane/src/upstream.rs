@@ -254,6 +254,9 @@ async fn attempt(
     tried: &mut Vec<u64>,
 ) -> Result<Response<Box<UpstreamBody>>, Failure> {
     let Call { backend, deadline, attempt_timeout, stream_idle, client, called, tunnel, .. } = *call;
+    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        return Err(Failure::new(Reason::RequestTimeout, Some(request))); // nobody waits for what would come
+    }
     let mut timer = Timer::new(deadline);
     timer.start(attempt_timeout, Expired::Attempt);
     let bounds = &backend.said.connections;

@@ -223,12 +223,14 @@ fn rule(
 /// Gateway API: 0s is for ever.
 fn timeouts(said: &Timeouts, field: Field<'_>, notes: &mut Notes) -> route::Timeouts {
     let Timeouts { request, backend_request, stream_idle, deadline_header } = said;
-    notes.unsupported(field.member("deadlineHeader"), deadline_header.as_ref());
+    let header = field.member("deadlineHeader");
+    let deadline_header = deadline_header.as_ref().and_then(|said| grammar::header(said, header, notes));
     let millis = |duration: &Option<ravelin_crds::Duration>| duration.map(grammar::millis).filter(|millis| *millis > 0);
     let timeouts = route::Timeouts {
         request_ms: millis(request),
         backend_request_ms: millis(backend_request),
         stream_idle_ms: millis(stream_idle),
+        deadline_header,
     };
     if let (Some(whole), Some(attempt)) = (timeouts.request_ms, timeouts.backend_request_ms)
         && attempt > whole

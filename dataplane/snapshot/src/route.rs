@@ -316,6 +316,9 @@ pub struct Timeouts {
     /// Between two frames of a streamed body or tunnel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_idle_ms: Option<u64>,
+    /// A request header, in lower case, with the milliseconds that the client has left; it may only shorten `request_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_header: Option<String>,
 }
 
 impl fmt::Display for Broken {

@@ -272,7 +272,12 @@ fn rule(name: &str, path: PathMatch, action: Action) -> Rule {
         response_headers: changes(),
         filters: Some(Box::new(filters())),
         action,
-        timeouts: Timeouts { request_ms: Some(1), backend_request_ms: Some(2), stream_idle_ms: Some(3) },
+        timeouts: Timeouts {
+            request_ms: Some(1),
+            backend_request_ms: Some(2),
+            stream_idle_ms: Some(3),
+            deadline_header: Some("x-deadline-ms".into()),
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use std::{cell::Cell, time::Instant};
 use http::{Request, Response, StatusCode};
 
 use super::{
-    Exchange,
+    Exchange, deadline,
     headers::{self, CallerHeaders},
     respond,
     sticky::Sticky,
@@ -30,6 +30,7 @@ pub(super) async fn forward(
     mut request: Box<Request<Upload>>,
 ) -> Result<Response<AnswerBody>, Reject> {
     let rule = found.rule;
+    exchange.deadline.set(deadline::of(exchange, rule, request.headers())?); // as the client said it
     let share = forward.rotation.turn().map(|turn| &forward.backends[turn]);
     let mut sticky = sticky(exchange, forward, share.map(|share| share.to), &request);
     prepare(exchange, forward, found, share, caller, &mut request)?;
@@ -104,7 +105,7 @@ async fn call(
         balancing: forward.balancing.as_deref(),
         hash,
         retry: forward.retry.as_deref(),
-        deadline: rule.timeouts.request.map(|limit| exchange.now + limit),
+        deadline: exchange.deadline.get(),
         attempt_timeout: rule.timeouts.backend_request,
         stream_idle: rule.timeouts.stream_idle,
         tunnel: &|tunnel| exchange.worker.spawn(exchange.connection.scheme, seats.held_by(tunnel)),

@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, hash::Hash, sync::Arc, time::Duration};
 
+use http::HeaderName;
 use ravelin_snapshot::{
     ObjectKey, PolicyKey,
     backend::{BackendKey, Balancing},
@@ -10,7 +11,7 @@ use ravelin_snapshot::{
 
 use super::{Slot, Slots};
 use crate::{
-    filter::{DirectResponse, Filters, HeaderEdits, Redirect, Rewrite},
+    filter::{DirectResponse, Filters, HeaderEdits, Redirect, Rewrite, header_name},
     metrics::Label,
     policy::{auth::AuthPolicy, limit::RateLimitPolicy},
     reject::Reason,
@@ -84,11 +85,13 @@ pub enum Fallback {
     Respond(DirectResponse),
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
     pub request: Option<Duration>,
     pub backend_request: Option<Duration>,
     pub stream_idle: Option<Duration>,
+    /// What a client has left, in milliseconds.
+    pub deadline_header: Option<HeaderName>,
 }
 
 /// All rules of a route. The error is for a refusal of the snapshot: it names the rule.
@@ -119,7 +122,8 @@ impl Names<'_> {
     fn rule(&self, key: &ObjectKey, label: &Arc<Label>, said: &route::Rule) -> Result<Rule, String> {
         let name = RuleName { namespace: key.namespace.clone(), route: key.name.clone(), rule: said.name.clone() };
         let limits = said.limits.iter().map(|said| guard(said, self.limits));
-        let route::Timeouts { request_ms, backend_request_ms, stream_idle_ms } = said.timeouts;
+        let route::Timeouts { request_ms, backend_request_ms, stream_idle_ms, deadline_header } = &said.timeouts;
+        let deadline_header = deadline_header.as_deref().map(header_name).transpose()?;
         Ok(Rule {
             name,
             label: Arc::clone(label),
@@ -133,6 +137,7 @@ impl Names<'_> {
                 request: request_ms.map(Duration::from_millis),
                 backend_request: backend_request_ms.map(Duration::from_millis),
                 stream_idle: stream_idle_ms.map(Duration::from_millis),
+                deadline_header,
             },
         })
     }

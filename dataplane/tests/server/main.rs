@@ -7,6 +7,7 @@ mod balance;
 mod bounds;
 mod compression;
 mod cors;
+mod deadline;
 mod drain;
 mod explain;
 mod gateway;

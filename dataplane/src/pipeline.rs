@@ -111,9 +111,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
 impl<'a> Exchange<'a> {
     async fn stages(&self, request: Box<Request<Upload>>) -> Result<Response<AnswerBody>, Reject> {
         let Self { table, target, now, clock, .. } = *self;
-        if !table.is_told() {
-            return Err(Reject::not_ready()); // before all else: a 404 would be a lie, which caches keep
-        }
+        table.told()?; // before all else: a 404 would be a lie, which caches keep
         if target.path() == "*" {
             return Ok(headers::empty(StatusCode::NO_CONTENT)); // the server itself: it is there
         }

@@ -30,6 +30,7 @@ use crate::{
         auth::{AuthPolicy, Issuers},
         limit::{Ledger, RateLimitPolicy},
     },
+    reject::Reject,
     request::RequestView,
     server::tls::Certificates,
     upstream::Backend,
@@ -92,6 +93,10 @@ impl Table {
 
     pub fn is_told(&self) -> bool {
         self.told
+    }
+
+    pub(crate) fn told(&self) -> Result<(), Reject> {
+        if self.told { Ok(()) } else { Err(Reject::not_ready()) }
     }
 
     pub fn ledger(&self) -> &Ledger {

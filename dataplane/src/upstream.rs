@@ -245,6 +245,16 @@ async fn once(
     outcome
 }
 
+/// An upgrade is for HTTP/1.1; and a connection for one request (`alone`) is not worth more.
+async fn is_http2(attempt: &mut Attempt<'_>, protocol: Protocol, alone: bool) -> Result<bool, Reason> {
+    match protocol {
+        Protocol::Http1 => Ok(false),
+        Protocol::H2c => Ok(true),
+        Protocol::Negotiated if alone => Ok(false),
+        Protocol::Negotiated => attempt.negotiate().await,
+    }
+}
+
 /// The endpoint is added to those that were `tried`.
 async fn attempt(
     pools: &Pools,
@@ -289,15 +299,10 @@ async fn attempt(
         Err(reason) => return Err(Failure::unwritten(reason, request)),
     };
     let begun = (balancing.algorithm == Algorithm::PeakEwma).then(Instant::now);
-    let http2 = match backend.said.protocol {
-        Protocol::Http1 => false,
-        Protocol::H2c => true,
-        // An upgrade is for HTTP/1.1; and a connection for one request is not worth more.
-        Protocol::Negotiated if upgrade.is_some() || client.is_some() => false,
-        Protocol::Negotiated => match attempt.negotiate().await {
-            Ok(http2) => http2,
-            Err(reason) => return Err(Failure::unwritten(reason, request)),
-        },
+    let alone = upgrade.is_some() || client.is_some();
+    let http2 = match is_http2(&mut attempt, backend.said.protocol, alone).await {
+        Ok(http2) => http2,
+        Err(reason) => return Err(Failure::unwritten(reason, request)),
     };
     let outcome = match http2 {
         false => attempt.http1(request, flight, upgrade.map(|client| (client, tunnel))).await,

@@ -82,7 +82,7 @@ fn nodes(line: &str) -> Option<Vec<Option<SocketAddr>>> {
                 continue;
             }
             let (name, value, behind) = pair(rest)?;
-            if name.eq_ignore_ascii_case("for") && std::mem::replace(&mut node, Some(address(value))).is_some() {
+            if name.eq_ignore_ascii_case("for") && node.replace(address(value)).is_some() {
                 return None;
             }
             (seen, rest) = (true, behind.trim_start());

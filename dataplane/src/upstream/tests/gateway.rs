@@ -66,6 +66,7 @@ impl Gateway {
     }
 
     pub(super) fn with_limits(workers: usize, said: backend::Backend, limits: Limits) -> Self {
+        let limits = Arc::new(limits);
         let backend =
             Arc::new(ArcSwap::from_pointee(Backend::new(&key(), &Part::new(said), None, limits.checks.as_ref())));
         let (alive, ended) = watch::channel(());
@@ -73,7 +74,7 @@ impl Gateway {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             listener.set_nonblocking(true).unwrap();
             let address = listener.local_addr().unwrap();
-            let (backend, ended, limits) = (Arc::clone(&backend), ended.clone(), limits.clone());
+            let (backend, ended, limits) = (Arc::clone(&backend), ended.clone(), Arc::clone(&limits));
             std::thread::spawn(move || work(listener, &backend, &limits, ended));
             address
         });

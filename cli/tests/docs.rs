@@ -197,6 +197,11 @@ async fn metrics_and_pages_of_the_admin_address_are_there() {
         let text = fs::read_to_string(file.path()).unwrap().replace("9001", &echo.address().port().to_string());
         fs::write(folder.path().join(file.file_name()), text).unwrap();
     }
+    // What only backends with a policy have figures of.
+    let policy = "{apiVersion: ravelin.dev/v1alpha1, kind: BackendPolicy, metadata: {name: careful}, spec: {\
+                  targetRefs: [{kind: Backend, name: orders-v1}], \
+                  circuitBreaker: {consecutiveFailures: 5}, healthCheck: {passive: {}}}}";
+    fs::write(folder.path().join("careful.yaml"), policy).unwrap();
     let gateway = Gateway::start(folder.path(), &["."]).await;
     for path in ["/orders/1", "/nothing"] {
         client::get(gateway.http, "shop.example", path).await.unwrap();

@@ -1,7 +1,7 @@
 //! The form of the contract, as it is kept on the disk: `golden/form-FORM.json`, with every kind of part and every field set.
 //!
-//! Who changes the form raises `FORM` and adds the golden file of the new one; a golden file never changes. The literals
-//! below name all fields: a new one does not compile here until it has a value.
+//! Who changes the form raises `FORM` and replaces the golden file by one of the new name: nobody reads older forms. The file
+//! of one form never changes. The literals below name all fields: a new one does not compile here until it has a value.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

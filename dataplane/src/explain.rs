@@ -159,8 +159,8 @@ pub fn explain(table: &Table, request: &ExplainRequest, now: Instant, clock: Sys
         refusal: None,
         unknown: None,
     };
-    if !table.is_told() {
-        explanation.refuse(Reason::NotReady);
+    if let Err(reject) = table.told() {
+        explanation.refuse(reject.reason);
         return explanation;
     }
     if !request.is_directed(table) {

@@ -91,10 +91,7 @@ impl Table {
         Self { ledger, issuers, runtime: Some(runtime), ..Self::default() }
     }
 
-    pub fn is_told(&self) -> bool {
-        self.told
-    }
-
+    /// Refuses all before the first snapshot.
     pub(crate) fn told(&self) -> Result<(), Reject> {
         if self.told { Ok(()) } else { Err(Reject::not_ready()) }
     }

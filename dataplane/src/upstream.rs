@@ -308,16 +308,26 @@ async fn attempt(
         false => attempt.http1(request, flight, upgrade.map(|client| (client, tunnel))).await,
         true => attempt.http2(request, flight).await,
     };
+    learn(backend, endpoint, begun, &outcome);
+    outcome
+}
+
+/// What an attempt says of its endpoint. `begun`: where the time that it took counts.
+fn learn(
+    backend: &Backend,
+    endpoint: &Endpoint,
+    begun: Option<Instant>,
+    outcome: &Result<Response<Box<UpstreamBody>>, Failure>,
+) {
     if let Some(begun) = begun {
         let now = Instant::now();
         endpoint.latency.observe(now - begun, outcome.is_err(), now);
     }
     if let Some(health) = &backend.health
-        && let Some(failed) = failed(&outcome)
+        && let Some(failed) = failed(outcome)
     {
         health.answered(endpoint.id, failed);
     }
-    outcome
 }
 
 impl From<Overloaded> for Reason {

@@ -129,19 +129,12 @@ pub(super) fn certificate(
     namespace: &str,
     reference: &SecretReference,
 ) -> Option<(ObjectKey, Vec<HostPattern>)> {
-    let SecretReference { group, kind, name, namespace: other } = reference;
-    let key = ObjectKey::new(other.as_deref().unwrap_or(namespace), name);
-    let found = match (kind.as_deref().unwrap_or("Secret"), group.as_deref()) {
-        ("Secret", None | Some("")) => {
-            granted(work, reads, namespace, Kind::Secret, &key).and_then(|()| work.certificate(reads, &key))
-        }
-        (kind, _) => {
-            let message = format!("{} holds no certificate", text::shown(kind));
-            Err(Refused::new(Reason::InvalidKind, "kind", message, "Refer to a Secret of type kubernetes.io/tls."))
-        }
-    };
+    let found = certificate_key(namespace, reference).and_then(|key| {
+        granted(work, reads, namespace, Kind::Secret, &key)?;
+        Ok((work.certificate(reads, &key)?, key))
+    });
     match found {
-        Ok(Usable { names, broken }) => {
+        Ok((Usable { names, broken }, key)) => {
             if let Some(refused) = broken {
                 refused.note(field, notes);
             }
@@ -150,6 +143,18 @@ pub(super) fn certificate(
         Err(refused) => {
             refused.note(field, notes);
             None
+        }
+    }
+}
+
+/// The Secret that a reference to a certificate means, in `namespace` if it names none.
+pub(super) fn certificate_key(namespace: &str, reference: &SecretReference) -> Result<ObjectKey, Refused> {
+    let SecretReference { group, kind, name, namespace: other } = reference;
+    match (kind.as_deref().unwrap_or("Secret"), group.as_deref()) {
+        ("Secret", None | Some("")) => Ok(ObjectKey::new(other.as_deref().unwrap_or(namespace), name)),
+        (kind, _) => {
+            let message = format!("{} holds no certificate", text::shown(kind));
+            Err(Refused::new(Reason::InvalidKind, "kind", message, "Refer to a Secret of type kubernetes.io/tls."))
         }
     }
 }

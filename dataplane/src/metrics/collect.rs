@@ -36,6 +36,7 @@ pub fn text(metrics: &Metrics, table: &Table, standing: &Standing) -> String {
     requests(&mut families, &metrics.totals());
     policies(&mut families, table);
     state(&mut families, metrics, table, standing);
+    backends(&mut families, table);
     process_basics(&mut families);
     let mut text = Vec::new();
     // Invariant: writing to memory does not fail, and no family is without rows.
@@ -148,6 +149,10 @@ fn state(families: &mut Families, metrics: &Metrics, table: &Table, standing: &S
     families.counter("ravelin_snapshots_refused_total", help, once(metrics.refused_snapshots.get()));
     let help = "Lines of the access log that were dropped because its sink was too slow.";
     families.counter("ravelin_access_log_dropped_total", help, once(metrics.dropped_lines.get()));
+}
+
+/// What goes on between the gateway and its backends.
+fn backends(families: &mut Families, table: &Table) {
     let resent = table.backends().map(|backend| {
         let resent = backend.endpoints().map(|endpoint| endpoint.counts().resent()).sum();
         ([backend.key.to_string()], resent)

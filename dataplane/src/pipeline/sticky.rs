@@ -54,7 +54,7 @@ impl Sticky {
 }
 
 /// No script needs it, and it goes with every path of the host.
-pub(super) fn cookie(name: &str, value: &[u8], lives_ms: Option<u64>, scheme: Scheme) -> Option<HeaderValue> {
+fn cookie(name: &str, value: &[u8], lives_ms: Option<u64>, scheme: Scheme) -> Option<HeaderValue> {
     let mut text = [name.as_bytes(), b"=", value, b"; Path=/; HttpOnly"].concat();
     if let Some(millis) = lives_ms {
         text.extend_from_slice(format!("; Max-Age={}", millis.div_ceil(1000)).as_bytes());

@@ -4,12 +4,11 @@ use http::Method;
 use ravelin_echo::client::{Answer, Client, Protocol, body, request};
 use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Snapshot,
-    auth::{AuthPolicy, Mode, Network},
     filter::{Allowed, Cors, Filters},
     route::{Guard, Match, PathMatch, Route},
 };
 
-use crate::gateway::{Gateway, add_backend, echo, forward, route, say};
+use crate::gateway::{Gateway, add_backend, echo, forward, office, route, say};
 
 fn these(all: &[&str]) -> Allowed {
     Allowed::These(all.iter().map(|one| (*one).to_owned()).collect())
@@ -37,17 +36,6 @@ fn all(credentials: bool) -> Cors {
     }
 }
 
-fn nobody() -> AuthPolicy {
-    AuthPolicy {
-        mode: Mode::Enforce,
-        exclude: vec![],
-        network: Network { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![] },
-        authentication: None,
-        rules: vec![],
-        forward: vec![],
-    }
-}
-
 fn snapshot(echo: &ravelin_echo::Echo, cors: Cors, closed: bool) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let backend = add_backend(&mut snapshot, "echo", echo.address());
@@ -55,7 +43,7 @@ fn snapshot(echo: &ravelin_echo::Echo, cors: Cors, closed: bool) -> Snapshot {
     rules[0].filters = Some(Box::new(Filters { cors: Some(cors), ..Filters::default() }));
     if closed {
         let key = ObjectKey::new("shop", "nobody");
-        snapshot.auth.insert(key.clone(), Part::new(nobody()));
+        snapshot.auth.insert(key.clone(), Part::new(office()));
         rules[0].auth = Guard::Policy(key);
     }
     let all = Route { rules, ..route(HostPattern::Any, say("")) };

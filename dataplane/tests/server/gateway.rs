@@ -6,6 +6,7 @@ use ravelin_dataplane::{Running, Settings, server::Source, start};
 use ravelin_echo::{Echo, Options};
 use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Secret, Snapshot,
+    auth::{AuthPolicy, Mode, Network},
     backend::{Address, Backend, BackendKey, BackendKind, Endpoint, Protocol},
     certificate::Certificate,
     channel::{Publisher, memory},
@@ -129,4 +130,16 @@ pub(crate) fn add_secure_route(snapshot: &mut Snapshot, name: &str, host: &str, 
     let route = Route { certificates: vec![key], ..route(host, action) };
     snapshot.routes.insert(ObjectKey::new("shop", name), Part::new(route));
     made.cert.der().to_vec()
+}
+
+/// Lets in who is of the office, and nobody of this machine.
+pub(crate) fn office() -> AuthPolicy {
+    AuthPolicy {
+        mode: Mode::Enforce,
+        exclude: vec![],
+        network: Network { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![] },
+        authentication: None,
+        rules: vec![],
+        forward: vec![],
+    }
 }

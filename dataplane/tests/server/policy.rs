@@ -4,24 +4,16 @@ use ravelin_dataplane::Settings;
 use ravelin_echo::client::{Client, Protocol};
 use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Snapshot,
-    auth::{AuthPolicy, Mode, Network},
+    auth::Mode,
     rate_limit::{Count, Limit, Phase, RateLimitPolicy, TokenBucket},
     route::{Guard, Route},
 };
 
-use crate::gateway::{Gateway, route, say};
+use crate::gateway::{Gateway, office, route, say};
 
 #[tokio::test]
 async fn who_may_not_come_by_his_address_takes_no_token_of_the_limits_before_authentication() {
     let mut snapshot = Snapshot::default();
-    let office = AuthPolicy {
-        mode: Mode::Enforce,
-        exclude: vec![],
-        network: Network { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![] },
-        authentication: None,
-        rules: vec![],
-        forward: vec![],
-    };
     let count = Count::TokenBucket(TokenBucket { requests: 1, per_ms: 86_400_000, burst: 1 });
     let limit = Limit {
         name: "one".into(),
@@ -35,7 +27,7 @@ async fn who_may_not_come_by_his_address_takes_no_token_of_the_limits_before_aut
         ban: None,
     };
     let (office_key, one_key) = (ObjectKey::new("shop", "office"), ObjectKey::new("shop", "one"));
-    snapshot.auth.insert(office_key.clone(), Part::new(office));
+    snapshot.auth.insert(office_key.clone(), Part::new(office()));
     snapshot.limits.insert(
         one_key.clone(),
         Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit], plans: None, priority: None }),

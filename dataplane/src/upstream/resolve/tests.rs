@@ -73,6 +73,11 @@ fn said(name: &str, port: u16) -> Vec<Endpoint> {
     vec![Endpoint { address: Address::Dns { name: name.to_owned(), port }, weight: 1 }]
 }
 
+/// Resolved in the test's own runtime, looked after by nobody.
+fn watched(said: &[Endpoint], before: Option<&Membership>, source: Source) -> Membership {
+    Membership::new(said, &Arc::default(), None, before, source, Some(&Handle::current()))
+}
+
 fn addresses(membership: &Membership) -> Vec<IpAddr> {
     membership.present().iter().map(|endpoint| endpoint.address.ip()).collect()
 }
@@ -82,14 +87,7 @@ async fn all_addresses_are_endpoints_and_follow_the_answers_but_not_into_failure
     let (server, tell) = server().await;
     let ip = |last| Ipv4Addr::new(127, 0, 0, last);
     tell.send_replace(Some(vec![ip(1), ip(2)]));
-    let membership = Membership::new(
-        &said("api.example.", 80),
-        &Arc::default(),
-        None,
-        None,
-        Source::Server(server),
-        Some(&Handle::current()),
-    );
+    let membership = watched(&said("api.example.", 80), None, Source::Server(server));
     assert!(membership.resolved(Duration::from_secs(20)).await);
     assert_eq!(addresses(&membership), [ip(1), ip(2)]);
     let first = Arc::clone(membership.present().iter().next().unwrap());
@@ -99,14 +97,7 @@ async fn all_addresses_are_endpoints_and_follow_the_answers_but_not_into_failure
     assert!(Arc::ptr_eq(&first, membership.present().iter().next().unwrap()));
 
     tell.send_replace(None);
-    let next = Membership::new(
-        &said("api.example.", 80),
-        &Arc::default(),
-        None,
-        Some(&membership),
-        Source::Server(server),
-        Some(&Handle::current()),
-    );
+    let next = watched(&said("api.example.", 80), Some(&membership), Source::Server(server));
     drop(membership);
     tokio::time::sleep(Duration::from_millis(1_500)).await; // beyond what the answer held for
     assert_eq!(addresses(&next), [ip(1), ip(3)]);
@@ -117,25 +108,11 @@ async fn all_addresses_are_endpoints_and_follow_the_answers_but_not_into_failure
 #[tokio::test]
 async fn a_name_without_an_answer_is_no_endpoint_and_is_waited_for_no_longer_than_allowed() {
     let (server, _tell) = server().await;
-    let failing = Membership::new(
-        &said("api.example.", 80),
-        &Arc::default(),
-        None,
-        None,
-        Source::Server(server),
-        Some(&Handle::current()),
-    );
+    let failing = watched(&said("api.example.", 80), None, Source::Server(server));
     assert!(failing.resolved(Duration::from_secs(20)).await);
     assert!(addresses(&failing).is_empty());
     let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let silent = Membership::new(
-        &said("api.example.", 80),
-        &Arc::default(),
-        None,
-        None,
-        Source::Server(deaf.local_addr().unwrap()),
-        Some(&Handle::current()),
-    );
+    let silent = watched(&said("api.example.", 80), None, Source::Server(deaf.local_addr().unwrap()));
     assert!(!silent.resolved(Duration::from_millis(50)).await);
     let (balancing, pools) = Default::default();
     let wish = Wish { balancing: &balancing, pools: &pools, hash: None, tried: &[] };
@@ -145,14 +122,7 @@ async fn a_name_without_an_answer_is_no_endpoint_and_is_waited_for_no_longer_tha
 #[tokio::test]
 async fn a_name_of_this_machine_is_known_without_a_server() {
     let echo = Echo::start("a").unwrap();
-    let membership = Membership::new(
-        &said("localhost", echo.address().port()),
-        &Arc::default(),
-        None,
-        None,
-        Source::System,
-        Some(&Handle::current()),
-    );
+    let membership = watched(&said("localhost", echo.address().port()), None, Source::System);
     assert!(membership.resolved(Duration::from_secs(20)).await);
     assert!(addresses(&membership).contains(&IpAddr::from(Ipv4Addr::LOCALHOST)));
 }

@@ -1,10 +1,7 @@
 //! TLS to a backend: a BackendPolicy's `tls`.
 
 use ravelin_crds::{BackendTls, SecretReference, SubjectAltName, SubjectAltNameType};
-use ravelin_snapshot::{
-    ObjectKey,
-    backend::{AltName, ClientCertificate, Tls},
-};
+use ravelin_snapshot::backend::{AltName, ClientCertificate, Tls};
 
 use crate::{
     compile::{
@@ -12,7 +9,7 @@ use crate::{
         certificate, grammar,
         graph::Fact,
         notes::{Field, Notes},
-        text,
+        reference, text,
         work::{Reads, Work},
     },
     verdict::Reason,
@@ -96,18 +93,18 @@ fn own_certificate(
     said: &SecretReference,
     field: Field<'_>,
 ) -> Option<ClientCertificate> {
-    let SecretReference { group, kind, name, namespace: other } = said;
-    if !matches!((kind.as_deref().unwrap_or("Secret"), group.as_deref()), ("Secret", None | Some(""))) {
-        let message = format!("{} holds no certificate", text::shown(kind.as_deref().unwrap_or("Secret")));
-        notes.error(field.member("kind"), Reason::InvalidKind, message, "Refer to a Secret of type kubernetes.io/tls.");
-        return None;
-    }
-    if other.as_deref().is_some_and(|other| other != namespace) {
+    let key = match reference::certificate_key(namespace, said) {
+        Ok(key) => key,
+        Err(refused) => {
+            refused.note(field, notes);
+            return None;
+        }
+    };
+    if key.namespace != namespace {
         let message = "the Secret is in another namespace than the policy";
         notes.error(field.member("namespace"), Reason::RefNotPermitted, message, "Keep it beside the policy.");
         return None;
     }
-    let key = ObjectKey::new(namespace, name);
     reads.insert(Fact::Secret(key.clone()));
     match certificate::compile(&key, work.model.secrets.get(&key)) {
         Ok((certificate, _)) => Some(ClientCertificate { chain: certificate.chain, key: certificate.key }),

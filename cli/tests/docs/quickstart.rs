@@ -34,7 +34,7 @@ pub(crate) async fn carry_out(page: &Page) {
             Sort::Yaml | Sort::Broken => {
                 let name = block.text.lines().next().and_then(|line| line.strip_prefix("# "));
                 let name = name.unwrap_or_else(|| panic!("{place}: the first line does not name the file"));
-                stage.write(name, &block.text).await;
+                stage.write(name, &with_ports(&block.text, &stage.ports)).await;
             }
             Sort::Console => {
                 for (command, printed) in commands(&block.text) {
@@ -98,7 +98,7 @@ impl Stage {
         let bin = Path::new(env!("CARGO_BIN_EXE_ravelin")).parent().expect("a folder (invariant)");
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
         let shell = Command::new("bash")
-            .args(["-c", &self.with_ports(command)])
+            .args(["-c", &with_ports(command, &self.ports)])
             .current_dir(self.folder.path())
             .env("PATH", path)
             .env("KEY", &self.key)
@@ -132,7 +132,7 @@ impl Stage {
         let path = self.folder.path().join(name);
         fs::create_dir_all(path.parent().expect("a folder (invariant)")).unwrap();
         let beside = path.with_extension("new");
-        fs::write(&beside, self.with_ports(text)).unwrap();
+        fs::write(&beside, text).unwrap();
         fs::rename(beside, path).unwrap();
         self.changed(&before).await;
     }
@@ -154,10 +154,23 @@ impl Stage {
     async fn objects(&self) -> Option<String> {
         Some(client::get(self.gateway.as_ref()?.admin, "127.0.0.1", "/objects").await.unwrap().text())
     }
+}
 
-    fn with_ports(&self, text: &str) -> String {
-        self.ports.iter().fold(text.to_owned(), |text, (page, ours)| text.replace(page.as_str(), ours))
+/// Whole words only: four digits of a digest are no port.
+fn with_ports(text: &str, ports: &[(String, String)]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let is_word = |at: char| at.is_ascii_alphanumeric();
+        let word = &rest[..rest.find(|at| !is_word(at)).unwrap_or(rest.len())];
+        let ours = ports.iter().find(|(page, _)| page == word);
+        out.push_str(ours.map_or(word, |(_, ours)| ours));
+        rest = &rest[word.len()..];
+        let between = &rest[..rest.find(is_word).unwrap_or(rest.len())];
+        out.push_str(between);
+        rest = &rest[between.len()..];
     }
+    out
 }
 
 fn listing(folder: &Path) -> Vec<(std::path::PathBuf, std::time::SystemTime)> {
@@ -185,4 +198,11 @@ fn contains(line: &str, wanted: &str) -> bool {
         rest = rest.and_then(|rest| rest.split_once(part)).map(|(_, after)| after);
     }
     rest.is_some()
+}
+
+#[test]
+fn a_port_is_another_where_it_stands_alone() {
+    let ports = [("9001".to_owned(), "8080".to_owned()), ("8080".to_owned(), "41234".to_owned())];
+    let said = "http://127.0.0.1:8080/ {port: 9001} sha256: 03aa9001b9 8080";
+    assert_eq!(with_ports(said, &ports), "http://127.0.0.1:41234/ {port: 8080} sha256: 03aa9001b9 41234");
 }

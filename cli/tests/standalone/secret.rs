@@ -71,3 +71,34 @@ async fn keys_their_digests_and_private_keys_are_in_no_log_and_on_no_page() {
     // Looked at the right thing: both objects are in the table.
     assert!(shown[1].1.contains("\"tls\"") && shown[1].1.contains("acme"), "{}", shown[1].1);
 }
+
+#[tokio::test]
+async fn who_waits_for_the_revision_of_objects_is_served_by_what_was_changed() {
+    let echo = Echo::on_thread("echo").unwrap();
+    // Of `alpha` and of `beta`.
+    let sums = [
+        "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8",
+        "f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753",
+    ];
+    let key = |sum: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: key, labels: {{app: shop}}}}\ntype: ravelin.dev/api-key\n\
+             stringData: {{id: acme, sha256: {sum}}}\n"
+        )
+    };
+    let policy = "apiVersion: ravelin.dev/v1alpha1\nkind: AuthPolicy\nmetadata: {name: keys}\n\
+                  spec:\n  targetRefs: [{kind: ApiRoute, name: all}]\n  authentication:\n    apiKey: {selector: {matchLabels: {app: shop}}}\n";
+    let folder = folder(&[("key.yaml", &key(sums[0])), ("policy.yaml", policy), ("route.yaml", &site(echo.address()))]);
+    let gateway = Gateway::standalone(folder.path(), &[]).await;
+    let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
+    let revision = |page: &str| serde_json::from_str::<serde_json::Value>(page).unwrap()["revision"].as_u64().unwrap();
+    let mut before = revision(&gateway.page("/objects").await.text());
+    for round in 1..=20 {
+        replace(&folder.path().join("key.yaml"), &key(sums[round % 2]));
+        let page = gateway.page_until("/objects", |page| revision(&page.text()) > before).await;
+        before = revision(&page.text());
+        let (good, bad) = if round % 2 == 0 { ("alpha", "beta") } else { ("beta", "alpha") };
+        assert_eq!(client.get_with("/", &[("x-api-key", good)]).await.unwrap().status, 200, "round {round}");
+        assert_eq!(client.get_with("/", &[("x-api-key", bad)]).await.unwrap().status, 401, "round {round}");
+    }
+}

@@ -148,7 +148,8 @@ impl Folder {
     /// Looks at the folder, takes over what changed, and says whether anything did. `enter` is told of each folder before it
     /// is listed, so that no change is missed between the two. The first world counts as a change.
     pub(super) fn refresh(&mut self, touched: &Touched, enter: &mut dyn FnMut(&Path)) -> bool {
-        let listing = walk(&self.root, self.max_files, enter);
+        let mut listing = walk(&self.root, self.max_files, enter);
+        listing.hide_lost(|link| self.files.keys().any(|path| path.starts_with(link)));
         let Some(touched) = self.when_settled(&listing, touched) else {
             self.unsettled = true;
             return false;

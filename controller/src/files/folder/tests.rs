@@ -119,6 +119,11 @@ fn what_cannot_be_read_from_the_start_closes_every_namespace_with_a_route_until_
         fs::create_dir(watched.path("deep")).unwrap();
         replace(watched.0.path());
         let world = watched.look();
+        // Only names that count: there is no folder, and nothing says that there ever was one.
+        if ["its folder is a link to nothing", "its folder is a link to itself"].contains(&what) {
+            assert!(!is_closed(&world) && world.findings.is_empty(), "{what}: {:?}", world.findings);
+            continue;
+        }
         assert!(is_closed(&world) && world.findings.len() == 1, "{what}: {:?}", world.findings);
         let path = watched.path("deep");
         clear(&path);
@@ -179,9 +184,11 @@ fn a_folder_of_too_many_files_loses_none_that_is_known_and_is_closed_for_those_t
 fn what_is_kept_by_file_systems_and_editors_is_passed_over() {
     let mut watched = Watched::new();
     fs::write(watched.path("route.yaml"), ROUTE).unwrap();
-    for name in ["lost+found", ".#route.yaml", "..data"] {
+    for name in ["lost+found", ".#route.yaml", "..data", "notes", "route.yaml.bak", "latest.log"] {
         symlink("nothing", watched.path(name)).unwrap();
     }
+    symlink("circle", watched.path("circle")).unwrap();
+    symlink("route.yaml/none", watched.path("below-a-file")).unwrap();
     let world = watched.look();
     assert!(!is_closed(&world) && world.findings.is_empty(), "{:?}", world.findings);
 }

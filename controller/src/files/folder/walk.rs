@@ -24,6 +24,8 @@ pub(in crate::files) struct Listing {
     pub(in crate::files) complete: bool,
     /// Folders and files that could not be looked at: what was below them stays.
     pub(in crate::files) hidden: Vec<PathBuf>,
+    /// Links that lead to nothing and are called like no file that is read. They may have led to folders.
+    pub(in crate::files) lost: Vec<PathBuf>,
     /// The first file beyond the bound.
     pub(in crate::files) beyond: Option<PathBuf>,
     pub(in crate::files) findings: Vec<FileFinding>,
@@ -37,6 +39,16 @@ impl Listing {
 
     pub(in crate::files) fn is_hidden(&self, path: &Path) -> bool {
         self.hidden.iter().any(|hidden| path.starts_with(hidden))
+    }
+
+    /// What was below a link that leads to nothing stays; where nothing was, the link is nothing too.
+    pub(in crate::files) fn hide_lost(&mut self, was_folder: impl Fn(&Path) -> bool) {
+        for path in std::mem::take(&mut self.lost) {
+            if was_folder(&path) {
+                let message = "it is a link that leads to nothing; what was below it stays".to_owned();
+                self.hide(&path, message, "mend it, or remove it");
+            }
+        }
     }
 }
 
@@ -120,6 +132,10 @@ impl Walk<'_> {
             Ok(metadata) => metadata,
             // Gone meanwhile. A link is there, whatever it leads to.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_link => return,
+            Err(error) if !named && leads_nowhere(&error) => {
+                self.listing.lost.push(path);
+                return;
+            }
             Err(error) => {
                 let link = if is_link { "it is a link that leads to nothing that can be read: " } else { "" };
                 let message = format!("it cannot be read: {link}{}; what it last said stays", words(&error));
@@ -162,6 +178,10 @@ impl Listing {
     fn tell(&mut self, path: &Path, message: String, remedy: &str) {
         self.findings.push(FileFinding::unreadable(&path.display().to_string(), message, remedy));
     }
+}
+
+fn leads_nowhere(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP))
 }
 
 pub(in crate::files) fn is_manifest(path: &Path) -> bool {

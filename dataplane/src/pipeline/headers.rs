@@ -107,7 +107,7 @@ pub(super) fn onward<B>(
         join_cookies(headers);
     }
     headers.reserve(ADDED); // at once, not by doubling
-    connection.tell(headers, target.authority());
+    connection.tell(headers, target.authority(), &target.client);
     headers.insert(crate::request::X_REQUEST_ID, target.id_value().clone());
     headers.insert(header::HOST, target.authority().clone());
     caller.apply(headers);

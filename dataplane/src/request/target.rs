@@ -177,6 +177,11 @@ fn authority<B>(request: &Request<B>, connection: &Connection) -> Result<Authori
     }
 }
 
+/// Whether it could stand in `Host`.
+pub(super) fn is_authority(text: &str) -> bool {
+    HeaderValue::from_str(text).is_ok_and(|text| Authority::read(&text).is_some())
+}
+
 impl Connection {
     /// What a `Host` says: nearly always what the one before it said.
     fn authority(&self, host: &HeaderValue) -> Option<Authority> {

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::SystemTime,
 };
 
 use clap::{Args, ValueEnum};
@@ -50,7 +51,8 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         Ownership::Namespace => HostnameOwnership::Namespace,
         Ownership::Shared => HostnameOwnership::Shared,
     };
-    let compiled = compile(&once.world.model, Options { hostname_ownership }, None);
+    let model = once.world.model.clone().at(SystemTime::now());
+    let compiled = compile(&model, Options { hostname_ownership }, None);
     let verdicts = compiled
         .verdicts
         .iter()

@@ -56,7 +56,8 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     if !once.complete {
         bail!("{path} could not be read; `ravelin check {path}` says why");
     }
-    let compiled = compile(&once.world.model, Options::default(), None);
+    let model = once.world.model.clone().at(SystemTime::now());
+    let compiled = compile(&model, Options::default(), None);
     let findings =
         once.world.findings.len() + compiled.verdicts.iter().map(|(_, said)| said.findings.len()).sum::<usize>();
     let table = Table::build(Arc::new(compiled.snapshot), None)

@@ -150,3 +150,24 @@ fn every_subcommand_has_an_example_in_its_help() {
         assert!(stdout(&help).contains("Example"), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_certificate_that_has_ended_is_a_warning_that_names_the_reference_the_time_and_the_remedy() {
+    let folder = TempDir::new().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let secret = serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls"}, "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": params.self_signed(&key).unwrap().pem(), "tls.key": key.serialize_pem()},
+    });
+    fs::write(folder.path().join("tls.json"), secret.to_string()).unwrap();
+    let tls = "spec:\n  hostnames: [shop.example]\n  tls:\n    certificateRefs:\n    - name: tls\n";
+    fs::write(folder.path().join("route.yaml"), GOOD.replace("spec:\n", tls)).unwrap();
+    let checked = ravelin(&["check", "."], "", folder.path());
+    let expected = "./route.yaml:8: warning: ApiRoute default/hello spec.tls.certificateRefs[0]: the certificate of Secret \
+                    default/tls ended at 2021-01-01T00:00:00Z: clients refuse it (Suspicious)\n    \
+                    Put a new one into Secret default/tls.\n0 errors, 1 warnings\n";
+    assert_eq!((stdout(&checked).as_str(), checked.status.code()), (expected, Some(1)));
+}

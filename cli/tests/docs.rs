@@ -202,6 +202,15 @@ async fn metrics_and_pages_of_the_admin_address_are_there() {
                   targetRefs: [{kind: Backend, name: orders-v1}], \
                   circuitBreaker: {consecutiveFailures: 5}, healthCheck: {passive: {}}}}";
     fs::write(folder.path().join("careful.yaml"), policy).unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["tls.example".to_owned()]).unwrap();
+    let secret = serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls"}, "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": made.cert.pem(), "tls.key": made.signing_key.serialize_pem()},
+    });
+    fs::write(folder.path().join("tls.json"), secret.to_string()).unwrap();
+    let route = "{apiVersion: ravelin.dev/v1alpha1, kind: ApiRoute, metadata: {name: tls}, spec: {hostnames: [tls.example], \
+                 tls: {certificateRefs: [{name: tls}]}, rules: [{filters: [{directResponse: {status: 200}}]}]}}";
+    fs::write(folder.path().join("tls.yaml"), route).unwrap();
     let gateway = Gateway::start(folder.path(), &["."]).await;
     for path in ["/orders/1", "/nothing"] {
         client::get(gateway.http, "shop.example", path).await.unwrap();

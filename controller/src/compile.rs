@@ -1,4 +1,4 @@
-//! From a model to a snapshot and verdicts. Pure: no clock, no client, no `async`.
+//! From a model to a snapshot and verdicts. Pure: no client, no `async`, and the time is the model's.
 //!
 //! [`work`] is the pass: from the objects that changed to all that was computed from them (its order and its edges are in
 //! [`graph`]). What is computed is in a file each: [`route`], [`backend`], [`certificate`]; [`reference`] says what a
@@ -53,6 +53,8 @@ pub struct Compiled {
     pub snapshot: Snapshot,
     /// Of every object of ours, and of others where there is something to say.
     pub verdicts: Shelf<ObjectRef, Verdict>,
+    /// The second since the epoch from which on the same objects come to something else, after the model's own.
+    pub next_moment: Option<i64>,
     /// How many results were computed, rather than taken from the compilation before.
     pub computed: usize,
     /// Whoever compiles on from here first takes it along; whoever comes later starts from nothing, and comes to the same.
@@ -69,8 +71,9 @@ pub fn compile(model: &Model, options: Options, previous: Option<&Compiled>) -> 
     let (memo, snapshot, verdicts) = memo.unwrap_or_default();
     let mut work = Work::resume(model, options, memo, snapshot, verdicts);
     work.run();
+    let next_moment = work.next_moment();
     let (memo, snapshot, verdicts, computed) = work.finish();
-    Compiled { snapshot, verdicts, computed, memo: Arc::new(Mutex::new(Some(memo))) }
+    Compiled { snapshot, verdicts, next_moment, computed, memo: Arc::new(Mutex::new(Some(memo))) }
 }
 
 /// Whether a Secret holds a certificate that can be served.

@@ -2,6 +2,8 @@
 
 mod shelf;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use ravelin_crds::{
     ApiRouteSpec, AuthPolicySpec, BackendPolicySpec, BackendSpec, PlanSpec, RateLimitPolicySpec, ReferenceGrantSpec,
 };
@@ -27,9 +29,17 @@ pub struct Model {
     pub grants: Shelf<ObjectKey, Object<ReferenceGrantSpec>>,
     /// What Secrets held that are broken or gone by now. No source says it: whoever compiles remembers it.
     pub kept_certificates: Shelf<ObjectKey, Certificate>,
+    /// Seconds since the epoch: when all this is so. Without it nothing is said of what depends on time.
+    pub clock: Option<i64>,
 }
 
 impl Model {
+    /// The same at a moment.
+    pub fn at(self, now: SystemTime) -> Self {
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self { clock: Some(i64::try_from(seconds).unwrap_or(i64::MAX)), ..self }
+    }
+
     /// Puts an object in its place. One that equals what is there is not a change.
     pub fn set(&mut self, object: AnyObject) {
         let key = object.meta().key.clone();

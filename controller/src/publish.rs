@@ -2,7 +2,11 @@
 
 mod kept;
 
-use std::{future::pending, sync::Arc, time::SystemTime};
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use ravelin_snapshot::{Revision, channel::Publisher};
 use tokio::{sync::watch, time::sleep};
@@ -15,7 +19,10 @@ use crate::{
     verdict::{Reason, State, Verdict},
     watch::Observed,
 };
-use kept::Kept;
+use kept::{Kept, time_until};
+
+/// Clocks are set, so that no sleep is longer.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// What a source sends: the world at one instant, complete.
 #[derive(Clone, Debug, Default)]
@@ -47,15 +54,18 @@ pub async fn run(
     let mut revision = Revision::default();
     let mut kept = Kept::default();
     loop {
-        let expiry = kept.expiry(SystemTime::now());
-        let expired = async { if let Some(after) = expiry { sleep(after).await } else { pending().await } };
+        let now = SystemTime::now();
+        let moment = previous.as_ref().and_then(|previous| previous.next_moment).map(|moment| time_until(moment, now));
+        let next = kept.expiry(now).into_iter().chain(moment).min();
+        let passes =
+            async { if let Some(after) = next { sleep(after.min(LONGEST_SLEEP)).await } else { pending().await } };
         tokio::select! {
             changed = worlds.changed() => if changed.is_err() { return },
-            () = expired => {}
+            () = passes => {}
         }
         let Some(world) = worlds.borrow_and_update().clone() else { continue };
-        let served = previous.as_ref().map(|previous| &previous.snapshot);
-        let model = kept.fill(world.model.clone(), served, SystemTime::now());
+        let (served, now) = (previous.as_ref().map(|previous| &previous.snapshot), SystemTime::now());
+        let model = kept.fill(world.model.clone(), served, now).at(now);
         let mut compiled = Arc::new(compile(&model, options, previous.as_deref()));
         previous = Some(Arc::clone(&compiled));
         if world.observed.lacking.is_empty() {

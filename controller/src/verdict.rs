@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-/// What became of one object. Equal inputs give equal verdicts on every replica, so nothing here speaks of time.
+/// What became of one object. Equal inputs give equal verdicts on every replica, so nothing here speaks of the time at which it
+/// was judged; what ends, such as a certificate, is said once it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {

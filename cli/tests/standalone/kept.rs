@@ -1,6 +1,10 @@
-//! What is served on: by a data plane whose controller does not answer, and of a certificate that has become broken.
+//! What is served on: by a data plane whose controller does not answer, and of a certificate that has become broken or has ended.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use ravelin_controller::{
     compile::{Options, compile},
@@ -8,9 +12,15 @@ use ravelin_controller::{
 };
 use ravelin_echo::{Echo, client};
 use ravelin_snapshot::{Revision, store::Store};
+use rcgen::CertificateParams;
 use tempfile::TempDir;
 
-use crate::{Gateway, folder, gateway::replace, secret::tls, site};
+use crate::{
+    Gateway, folder,
+    gateway::replace,
+    secret::{tls, tls_of},
+    site,
+};
 
 /// What a data plane would have left behind.
 fn keep(state: &Path, text: &str) {
@@ -77,4 +87,28 @@ async fn a_certificate_whose_file_breaks_or_goes_is_served_on_and_its_route_says
     gateway.page_until("/objects", |page| !page.text().contains("is served until that expires")).await;
     let line = chain.lines().nth(1).unwrap();
     gateway.page_until("/snapshot", |page| page.text().contains(line)).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_while_it_is_served_is_told_though_no_file_changes() {
+    let echo = Echo::on_thread("echo").unwrap();
+    let route = site(echo.address()).replace(
+        "spec:\n  rules",
+        "spec:\n  hostnames: [shop.example]\n  tls: {certificateRefs: [{name: tls}]}\n  rules",
+    );
+    let mut params = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
+    params.not_after = (SystemTime::now() + Duration::from_secs(2)).into();
+    let end = params.not_after.unix_timestamp();
+    let (secret, _) = tls_of(params);
+    let folder = folder(&[("tls.yaml", &secret), ("route.yaml", &route)]);
+    let gateway = Gateway::standalone(folder.path(), &[]).await;
+    let said = gateway.page_until("/objects", |page| page.text().contains("ended at")).await.json();
+    let route = said["objects"].as_array().unwrap().iter().find(|object| object["kind"] == "ApiRoute").unwrap();
+    assert_eq!(route["findings"][0]["field"], "spec.tls.certificateRefs[0]");
+    assert_eq!(route["findings"][0]["severity"], "warning");
+    assert!(route["findings"][0]["remedy"].as_str().unwrap().contains("Secret default/tls"));
+    let metrics = gateway.page("/metrics").await.text();
+    let row = "ravelin_certificate_expiry_timestamp_seconds{certificate=\"default/tls\"} ";
+    let told = metrics.lines().find_map(|line| line.strip_prefix(row)).unwrap().parse::<f64>().unwrap();
+    assert_eq!(told, end as f64);
 }

@@ -10,8 +10,12 @@ use crate::{Gateway, folder, gateway::replace, site};
 
 /// A Secret for `shop.example`, and its chain.
 pub(crate) fn tls() -> (String, String) {
+    tls_of(CertificateParams::new(vec!["shop.example".to_owned()]).unwrap())
+}
+
+pub(crate) fn tls_of(params: CertificateParams) -> (String, String) {
     let pair = KeyPair::generate().unwrap();
-    let chain = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap().self_signed(&pair).unwrap().pem();
+    let chain = params.self_signed(&pair).unwrap().pem();
     let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
     let secret = format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: tls}}\ntype: kubernetes.io/tls\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",

@@ -1,5 +1,7 @@
 //! Certificates of routes, from Secrets of type `kubernetes.io/tls`.
 
+mod validity;
+
 use std::sync::Arc;
 
 use ravelin_snapshot::{HostPattern, ObjectKey, Secret as Hidden, certificate::Certificate};
@@ -12,6 +14,7 @@ use crate::{
     object::{Object, Secret},
     verdict::Reason,
 };
+pub(super) use validity::Validity;
 
 const TYPE: &str = "kubernetes.io/tls";
 
@@ -19,10 +22,11 @@ const TYPE: &str = "kubernetes.io/tls";
 const MAX_PEM: usize = 256 * 1024;
 
 /// A certificate that can be served.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Usable {
     /// That it is for.
     pub(super) names: Vec<HostPattern>,
+    pub(super) validity: Validity,
     /// Its Secret is broken by now, and this is what it last held.
     pub(super) broken: Option<Refused>,
 }
@@ -35,22 +39,19 @@ pub(super) fn usable(
     kept: Option<&Arc<Certificate>>,
 ) -> Result<(Certificate, Usable), Refused> {
     match (compile(key, secret), kept) {
-        (Ok((certificate, names)), _) => Ok((certificate, Usable { names, broken: None })),
+        (Ok(good), _) => Ok(good),
         (Err(refused), Some(kept)) => {
             let message = format!("{}; the certificate that it held is served until that expires", refused.message);
             let leaf = CertificateDer::pem_slice_iter(kept.chain.as_bytes()).next().and_then(Result::ok);
-            let names = leaf.and_then(|leaf| judge(&leaf)).map_or_else(Vec::new, |(_, names)| names);
-            Ok((Certificate::clone(kept), Usable { names, broken: Some(Refused { message, ..refused }) }))
+            let usable = leaf.and_then(|leaf| judge(&leaf)).unwrap_or_default();
+            Ok((Certificate::clone(kept), Usable { broken: Some(Refused { message, ..refused }), ..usable }))
         }
         (Err(refused), None) => Err(refused),
     }
 }
 
-/// A chain with its key and the names that it is for; or what to tell those who refer to it.
-pub(super) fn compile(
-    key: &ObjectKey,
-    secret: Option<&Arc<Object<Secret>>>,
-) -> Result<(Certificate, Vec<HostPattern>), Refused> {
+/// A chain with its key, and what is known of it; or what to tell those who refer to it.
+pub(super) fn compile(key: &ObjectKey, secret: Option<&Arc<Object<Secret>>>) -> Result<(Certificate, Usable), Refused> {
     let secret = secret.ok_or_else(|| {
         let message = format!("there is no Secret {key}");
         Refused::new(Reason::ReferenceNotFound, "name", message, "Create it, or correct the name.")
@@ -76,8 +77,9 @@ pub(super) fn compile(
     };
     let (chain, private) = (entry("tls.crt")?, entry("tls.key")?);
     let leaf = check(chain, private).map_err(|why| refused(key, why))?;
-    let (not_after, names) = judge(&leaf).ok_or_else(|| refused(key, "its first certificate is malformed"))?;
-    Ok((Certificate { chain: chain.expose().to_owned(), key: private.clone(), not_after }, names))
+    let usable = judge(&leaf).ok_or_else(|| refused(key, "its first certificate is malformed"))?;
+    let not_after = usable.validity.until;
+    Ok((Certificate { chain: chain.expose().to_owned(), key: private.clone(), not_after }, usable))
 }
 
 fn refused(key: &ObjectKey, why: &str) -> Refused {
@@ -104,10 +106,10 @@ fn check(chain: &Hidden, private: &Hidden) -> Result<CertificateDer<'static>, &'
     Ok(leaf)
 }
 
-/// When a certificate ends (seconds since the epoch), and the DNS names that it is for.
-fn judge(leaf: &CertificateDer<'_>) -> Option<(i64, Vec<HostPattern>)> {
+/// When a certificate holds, and the DNS names that it is for.
+fn judge(leaf: &CertificateDer<'_>) -> Option<Usable> {
     let (_, leaf) = x509_parser::parse_x509_certificate(leaf).ok()?;
-    Some((leaf.validity().not_after.timestamp(), names(&leaf)))
+    Some(Usable { names: names(&leaf), validity: Validity::of(&leaf), broken: None })
 }
 
 fn names(leaf: &X509Certificate<'_>) -> Vec<HostPattern> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -67,6 +68,8 @@ pub(super) enum Fact {
     LimitsOn(Target),
     /// Who takes the requests of a host and a match.
     Place(Digest),
+    /// Whether this second since the epoch has come.
+    Moment(i64),
 }
 
 /// The edges, both ways.
@@ -74,6 +77,8 @@ pub(super) enum Fact {
 pub(super) struct Graph {
     reads: HashMap<Arc<Unit>, Box<[Arc<Fact>]>, RandomState>,
     readers: Index<Arc<Fact>, Arc<Unit>>,
+    /// That somebody reads.
+    moments: BTreeSet<i64>,
 }
 
 impl Graph {
@@ -85,6 +90,9 @@ impl Graph {
         for fact in before.iter().filter(|fact| !facts.contains(&***fact)) {
             self.readers.remove(&**fact, &unit);
             if !self.is_read(fact) {
+                if let Fact::Moment(moment) = **fact {
+                    self.moments.remove(&moment);
+                }
                 unread.push(Fact::clone(fact));
             }
         }
@@ -103,7 +111,27 @@ impl Graph {
         self.readers.key(fact).is_some()
     }
 
+    /// Those that have come between the clock's `before` and `now`, whichever is later; all, if either is not known.
+    pub(super) fn moments(&self, before: Option<i64>, now: Option<i64>) -> Vec<i64> {
+        match (before, now) {
+            (before, now) if before == now => Vec::new(),
+            (Some(before), Some(now)) => {
+                let (early, late) = (before.min(now), before.max(now));
+                self.moments.range((Bound::Excluded(early), Bound::Included(late))).copied().collect()
+            }
+            (Some(_) | None, Some(_) | None) => self.moments.iter().copied().collect(),
+        }
+    }
+
+    /// The first that is yet to come.
+    pub(super) fn next_moment(&self, now: i64) -> Option<i64> {
+        self.moments.range((Bound::Excluded(now), Bound::Unbounded)).next().copied()
+    }
+
     fn link(&mut self, fact: Fact, unit: &Arc<Unit>) -> Arc<Fact> {
+        if let Fact::Moment(moment) = fact {
+            self.moments.insert(moment);
+        }
         let fact = match self.readers.key(&fact) {
             Some(known) => Arc::clone(known),
             None => Arc::new(fact),

@@ -134,7 +134,8 @@ pub(super) fn certificate(
         Ok((work.certificate(reads, &key)?, key))
     });
     match found {
-        Ok((Usable { names, broken }, key)) => {
+        Ok((Usable { names, validity, broken }, key)) => {
+            validity.note(work, reads, notes, field, (&format!("Secret {key}"), ": clients refuse it"));
             if let Some(refused) = broken {
                 refused.note(field, notes);
             }

@@ -2,6 +2,7 @@
 
 mod anything;
 mod edits;
+mod expiry;
 mod ownership;
 
 use ravelin_crds::{ApiRouteRule, ApiRouteSpec, BackendEndpoint, BackendRef, BackendSpec, PathMatch, RouteMatch};

@@ -110,6 +110,11 @@ impl<'m> Work<'m> {
         self.drop_unread();
     }
 
+    /// When something else is to be said, though no object changes.
+    pub(super) fn next_moment(&self) -> Option<i64> {
+        self.graph.next_moment(self.model.clock?)
+    }
+
     pub(super) fn finish(self) -> (Memo, Snapshot, Shelf<ObjectRef, Verdict>, usize) {
         let Self { model, options, index, cells, graph, dirty: _, unread: _, snapshot, verdicts, computed } = self;
         (Memo { model: model.clone(), options, index, graph, cells }, snapshot, verdicts, computed)

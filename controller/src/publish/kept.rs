@@ -14,9 +14,6 @@ use crate::{
     object::{Object, Secret},
 };
 
-/// Clocks are set, so that no sleep is longer.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
-
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// Of the last model.
@@ -51,15 +48,18 @@ impl Kept {
 
     /// In how long something of it may have expired; `None`: nothing is kept.
     pub(super) fn expiry(&self, now: SystemTime) -> Option<Duration> {
-        self.certificates.iter().map(|(_, kept)| time_left(kept, now).min(LONGEST_SLEEP)).min()
+        self.certificates.iter().map(|(_, kept)| time_left(kept, now)).min()
     }
 }
 
 fn time_left(certificate: &Certificate, now: SystemTime) -> Duration {
-    let end = u64::try_from(certificate.not_after).unwrap_or(0);
-    // What ends beyond all clocks does not end.
-    let end = UNIX_EPOCH.checked_add(Duration::from_secs(end));
-    end.map_or(Duration::MAX, |end| end.duration_since(now).unwrap_or_default())
+    time_until(certificate.not_after, now)
+}
+
+/// Until a second since the epoch. What lies beyond all clocks never comes.
+pub(super) fn time_until(moment: i64, now: SystemTime) -> Duration {
+    let moment = UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(moment).unwrap_or(0)));
+    moment.map_or(Duration::MAX, |moment| moment.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]

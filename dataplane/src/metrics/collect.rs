@@ -37,6 +37,7 @@ pub fn text(metrics: &Metrics, table: &Table, standing: &Standing) -> String {
     policies(&mut families, table);
     state(&mut families, metrics, table, standing);
     backends(&mut families, table);
+    certificates(&mut families, table);
     process_basics(&mut families);
     let mut text = Vec::new();
     // Invariant: writing to memory does not fail, and no family is without rows.
@@ -192,6 +193,19 @@ fn backends(families: &mut Families, table: &Table) {
     let refused = table.backends().map(|backend| ([backend.key.to_string()], backend.retries.refused()));
     let help = "Requests that were not sent again because the retry budget was used up.";
     families.counter("ravelin_backend_retries_refused_total", help, bounded(["backend"], refused));
+}
+
+/// What has no row of its own is one row, of the one that ends first.
+fn certificates(families: &mut Families, table: &Table) {
+    let mut ends: BTreeMap<String, i64> = BTreeMap::new();
+    for (key, certificate) in table.snapshot.certificates.iter() {
+        let name = if ends.len() < MAX_LABELS { key.to_string() } else { "other".to_owned() };
+        let end = ends.entry(name).or_insert(i64::MAX);
+        *end = certificate.not_after.min(*end);
+    }
+    let rows = ends.into_iter().map(|(name, end)| (vec![("certificate", name)], end as f64));
+    let help = "When the certificate of a Secret that is served ends, in seconds since the epoch.";
+    families.gauge("ravelin_certificate_expiry_timestamp_seconds", help, rows);
 }
 
 fn process_basics(families: &mut Families) {

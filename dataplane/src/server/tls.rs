@@ -2,7 +2,13 @@
 //!
 //! Certificates belong to the table: they change with it, and connections that are open keep what they have.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    io,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use arc_swap::ArcSwap;
 use ravelin_snapshot::{HostPattern, ObjectKey, Part, Snapshot, certificate::Certificate, channel::Refusal};
@@ -19,21 +25,28 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use crate::table::Table;
 
 /// Which certificates a name gets: those of the routes for exactly that host, else of the nearest wildcard, else of the
-/// routes without hostnames. Of several the first is taken that covers the name and fits the client.
+/// routes without hostnames. Of several that fit the client the first is taken that covers the name and holds at the time.
 #[derive(Default)]
 pub struct Certificates {
     exact: HashMap<String, Arc<Chains>>,
     /// By what stands behind `*.`.
     wildcard: HashMap<String, Arc<Chains>>,
     any: Option<Arc<Chains>>,
-    parsed: HashMap<ObjectKey, (Part<Certificate>, Arc<CertifiedKey>)>,
+    parsed: HashMap<ObjectKey, (Part<Certificate>, Arc<Dated>)>,
+}
+
+/// A chain with its key, and when its leaf holds: seconds since the epoch, both included.
+struct Dated {
+    certified: Arc<CertifiedKey>,
+    from: i64,
+    until: i64,
 }
 
 /// The certificates of one host pattern, the oldest route's first.
 #[derive(Default)]
 struct Chains {
     keys: Vec<ObjectKey>,
-    certified: Vec<Arc<CertifiedKey>>,
+    dated: Vec<Arc<Dated>>,
 }
 
 impl Certificates {
@@ -49,11 +62,11 @@ impl Certificates {
         let mut parsed = HashMap::new();
         for (key, part) in snapshot.certificates.iter() {
             let before = previous.and_then(|(_, certificates)| certificates.parsed.get(key));
-            let certified = match before {
-                Some((said, certified)) if said == part => Arc::clone(certified),
+            let dated = match before {
+                Some((said, dated)) if said == part => Arc::clone(dated),
                 _ => parse(part, &provider).map(Arc::new).map_err(|reason| refusal(key, reason))?,
             };
-            parsed.insert(key.clone(), (part.clone(), certified));
+            parsed.insert(key.clone(), (part.clone(), dated));
         }
         let mut routes: Vec<_> = snapshot.routes.iter().filter(|(_, route)| !route.certificates.is_empty()).collect();
         routes.sort_by_key(|(key, route)| (route.created.unwrap_or(i64::MAX), *key));
@@ -62,9 +75,9 @@ impl Certificates {
             for host in &route.hosts {
                 let chains = hosts.entry(host).or_default();
                 for key in route.certificates.iter().filter(|key| !chains.keys.contains(key)).collect::<Vec<_>>() {
-                    if let Some((_, certified)) = parsed.get(key) {
+                    if let Some((_, dated)) = parsed.get(key) {
                         chains.keys.push(key.clone());
-                        chains.certified.push(Arc::clone(certified));
+                        chains.dated.push(Arc::clone(dated));
                     }
                 }
             }
@@ -123,31 +136,39 @@ fn refusal(key: &ObjectKey, reason: String) -> Refusal {
 }
 
 /// The error says nothing of the key.
-fn parse(said: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+fn parse(said: &Certificate, provider: &CryptoProvider) -> Result<Dated, String> {
     let chain = CertificateDer::pem_slice_iter(said.chain.as_bytes()).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|_| "the chain is not PEM".to_owned())?;
-    if chain.is_empty() {
-        return Err("the chain holds no certificate".to_owned());
-    }
+    let leaf = chain.first().ok_or_else(|| "the chain holds no certificate".to_owned())?;
+    // What cannot be dated holds: the compiler has read it, and clients judge for themselves.
+    let leaf = x509_parser::parse_x509_certificate(leaf).ok();
+    let from = leaf.map_or(i64::MIN, |(_, leaf)| leaf.validity().not_before.timestamp());
     let key = PrivateKeyDer::from_pem_slice(said.key.expose().as_bytes());
     let key = key.map_err(|_| "the key is not a PEM private key".to_owned())?;
-    CertifiedKey::from_der(chain, key, provider).map_err(|error| format!("chain and key do not fit: {error}"))
+    let certified = CertifiedKey::from_der(chain, key, provider);
+    let certified = certified.map_err(|error| format!("chain and key do not fit: {error}"))?;
+    Ok(Dated { certified: Arc::new(certified), from, until: said.not_after })
 }
 
 impl Chains {
-    fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let fits = |certified: &&Arc<CertifiedKey>| certified.key.choose_scheme(hello.signature_schemes()).is_some();
+    fn choose(&self, hello: &ClientHello<'_>, now: SystemTime) -> Option<Arc<CertifiedKey>> {
+        let fits = |dated: &&&Arc<Dated>| dated.certified.key.choose_scheme(hello.signature_schemes()).is_some();
         let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
-        let covers = |certified: &&Arc<CertifiedKey>| {
-            let leaf = certified.cert.first().and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
+        let covers = |dated: &Dated| {
+            let leaf = dated.certified.cert.first().and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
             let verified = leaf.zip(name.as_ref()).map(|(leaf, name)| rustls::client::verify_server_name(&leaf, name));
             matches!(verified, Some(Ok(())))
         };
-        let found = match self.certified.len() {
-            0 | 1 => self.certified.first(),
-            _ => self.certified.iter().filter(fits).find(covers).or_else(|| self.certified.iter().find(fits)),
+        let now = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
+        let holds = |dated: &Dated| (dated.from..=dated.until).contains(&now);
+        let found = match self.dated.as_slice() {
+            [] => None,
+            // There is nothing to choose, and the client may accept it.
+            [only] => Some(only),
+            // Of equals the first.
+            all => all.iter().filter(|dated| fits(&dated)).min_by_key(|dated| Reverse((covers(dated), holds(dated)))),
         };
-        found.cloned()
+        found.map(|dated| Arc::clone(&dated.certified))
     }
 }
 
@@ -213,7 +234,7 @@ struct ByName {
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
-        self.table.load().certificates().find(name.as_deref())?.choose(&hello)
+        self.table.load().certificates().find(name.as_deref())?.choose(&hello, SystemTime::now())
     }
 }
 

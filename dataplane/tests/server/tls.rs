@@ -1,13 +1,20 @@
 //! TLS: who gets which certificate, and who none.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use http::Method;
 use ravelin_dataplane::Settings;
 use ravelin_echo::client::{self, Client, Protocol, body, request};
-use ravelin_snapshot::{HostPattern, ObjectKey, Part, Snapshot, route::Route};
-use rustls::{AlertDescription, ClientConfig, HandshakeKind, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName};
+use ravelin_snapshot::{HostPattern, ObjectKey, Part, Secret, Snapshot, certificate::Certificate, route::Route};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rustls::{
+    AlertDescription, ClientConfig, DigitallySignedStruct, HandshakeKind, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -83,6 +90,90 @@ async fn of_a_routes_certificates_the_one_that_covers_the_name_is_served() {
     let config = trusting(&[&a, &b], &[]);
     assert_eq!(served(&connect(&gateway, &config, "a.example").await.unwrap()), a);
     assert_eq!(served(&connect(&gateway, &config, "b.example").await.unwrap()), b);
+}
+
+/// A certificate for `a.example`, as DER and as it is in a snapshot.
+fn of_years(from: i32, until: i32) -> (Vec<u8>, Certificate) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
+    let not_after = params.not_after.unix_timestamp();
+    let made = params.self_signed(&key).unwrap();
+    let certificate = Certificate { chain: made.pem(), key: Secret::new(key.serialize_pem()), not_after };
+    (made.der().to_vec(), certificate)
+}
+
+#[tokio::test]
+async fn of_certificates_for_one_name_the_one_that_holds_is_served_and_if_none_does_the_first() {
+    let [old, good, future] = [of_years(2001, 2002), of_years(2002, 2999), of_years(2998, 2999)];
+    for (order, expected) in [
+        (vec![&old, &good], &good),
+        (vec![&future, &old, &good], &good),
+        (vec![&good, &old], &good),
+        (vec![&old], &old),
+        (vec![&old, &future], &old),
+    ] {
+        let mut snapshot = Snapshot::default();
+        let mut keys = Vec::new();
+        for (at, (_, certificate)) in order.iter().enumerate() {
+            keys.push(ObjectKey::new("shop", format!("{at}-tls")));
+            snapshot.certificates.insert(keys[at].clone(), Part::new(certificate.clone()));
+        }
+        let route = Route { certificates: keys, ..route(HostPattern::parse("a.example"), say("a")) };
+        snapshot.routes.insert(ObjectKey::new("shop", "a"), Part::new(route));
+        let gateway = Gateway::start(snapshot).await;
+        // Whether the client takes it is another question.
+        assert_eq!(offered(&gateway, "a.example").await, expected.0, "{} certificates", order.len());
+    }
+}
+
+/// The certificate that a client is offered, whatever it thinks of it.
+async fn offered(gateway: &Gateway, name: &str) -> Vec<u8> {
+    #[derive(Debug, Default)]
+    struct Sees(Mutex<Vec<u8>>);
+
+    impl ServerCertVerifier for Sees {
+        fn verify_server_cert(
+            &self,
+            leaf: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            *self.0.lock().unwrap() = leaf.to_vec();
+            Err(rustls::Error::General("seen".to_owned()))
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            unreachable!("it has refused")
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            unreachable!("it has refused")
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+        }
+    }
+
+    let sees = Arc::new(Sees::default());
+    let mut config = ClientConfig::clone(&trusting(&[], &[]));
+    config.dangerous().set_certificate_verifier(Arc::<Sees>::clone(&sees));
+    connect(gateway, &Arc::new(config), name).await.unwrap_err();
+    let seen = sees.0.lock().unwrap();
+    seen.clone()
 }
 
 #[tokio::test]

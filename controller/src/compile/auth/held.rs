@@ -9,6 +9,7 @@ use super::bound;
 
 use crate::{
     compile::{
+        certificate::Validity,
         graph::Fact,
         notes::{Field, Notes},
         text,
@@ -80,6 +81,12 @@ pub(in crate::compile) fn authorities(
         };
         match pem {
             Some(pem) if are_certificates(pem) => {
+                let holder = format!("{kind} {object}");
+                // A list of authorities may be long; one that is past is enough to look at it again.
+                let mut told = false;
+                for validity in Validity::of_all(pem) {
+                    told = told || validity.note(work, reads, notes, field, (&holder, ""));
+                }
                 all.push_str(pem);
                 all.push('\n');
             }

@@ -24,7 +24,7 @@ fn key() -> ObjectKey {
 fn a_chain_with_its_own_key_is_served_for_its_names() {
     let (chain, private) = pair(&["shop.example", "*.shop.example"]);
     let secret = secret(TYPE, &[("tls.crt", &chain), ("tls.key", &private)]);
-    let (certificate, names) = compile(&key(), Some(&secret)).unwrap();
+    let (certificate, Usable { names, .. }) = compile(&key(), Some(&secret)).unwrap();
     assert_eq!(certificate.chain, chain);
     assert!(certificate.not_after > 0);
     for (host, good) in [

@@ -42,6 +42,9 @@ impl Work<'_> {
             }
             self.fire(&Fact::Grants(namespace.clone()));
         }
+        for moment in self.graph.moments(before.clock, model.clock) {
+            self.fire(&Fact::Moment(moment));
+        }
         self.mark(&model.backend_policies, &before.backend_policies, Unit::BackendPolicy);
         self.mark(&model.auth_policies, &before.auth_policies, Unit::AuthPolicy);
         self.mark(&model.rate_limit_policies, &before.rate_limit_policies, Unit::RateLimitPolicy);

@@ -60,7 +60,7 @@ impl Work<'_> {
             self.compute_certificate(key);
         }
         // Invariant: what was computed is there.
-        self.cells.certificates.get(key).cloned().unwrap_or(Ok(certificate::Usable { names: Vec::new(), broken: None }))
+        self.cells.certificates.get(key).cloned().unwrap_or(Ok(certificate::Usable::default()))
     }
 
     pub(super) fn compute_certificate(&mut self, key: &ObjectKey) {

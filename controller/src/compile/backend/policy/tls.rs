@@ -107,7 +107,10 @@ fn own_certificate(
     }
     reads.insert(Fact::Secret(key.clone()));
     match certificate::compile(&key, work.model.secrets.get(&key)) {
-        Ok((certificate, _)) => Some(ClientCertificate { chain: certificate.chain, key: certificate.key }),
+        Ok((certificate, usable)) => {
+            usable.validity.note(work, reads, notes, field, (&format!("Secret {key}"), ": backends refuse it"));
+            Some(ClientCertificate { chain: certificate.chain, key: certificate.key })
+        }
         Err(refused) => {
             refused.note(field, notes);
             None

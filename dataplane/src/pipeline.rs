@@ -278,7 +278,7 @@ fn limits_of<'t>(
     limit::admit(policies, phase, scope, now)
 }
 
-/// It waits only for keys of an issuer that are on their way, and not for long.
+/// It waits only for what could make the difference, and not for long.
 async fn authorise(
     welcome: &Welcome,
     table: &Table,
@@ -292,10 +292,8 @@ async fn authorise(
             let policy = table.auth(*slot);
             match policy.judge_unless_coming(welcome, view, &rule.name, clock) {
                 Ok(judged) => judged,
-                Err(coming) => {
-                    coming.arrived().await;
-                    policy.judge(welcome, view, &rule.name, clock)
-                }
+                // Apart: hardly a request waits.
+                Err(coming) => Box::pin(policy.judge_waiting(coming, welcome, view, &rule.name, clock)).await,
             }
         }
         Guard::Closed(_) => Err(Reason::PolicyInvalid.into()),

@@ -27,7 +27,7 @@ use crate::{
     filter::cors::{self, Cors},
     metrics::Label,
     policy::{
-        auth::{AuthPolicy, Issuers},
+        auth::{AuthPolicy, Outside},
         limit::{Ledger, RateLimitPolicy},
     },
     reject::Reject,
@@ -59,8 +59,8 @@ pub struct Table {
     certificates: Arc<Certificates>,
     /// Of quotas.
     ledger: Arc<Ledger>,
-    /// The keys that are being fetched, whichever policies name them.
-    issuers: Arc<Issuers>,
+    /// What policies have done beside the workers.
+    outside: Arc<Outside>,
     /// Where names are resolved.
     runtime: Option<Handle>,
 }
@@ -87,8 +87,8 @@ impl Table {
     /// Every request is answered 503. Tables that are built from it keep what is used of quotas in `ledger`, and ask from `runtime`, which
     /// is not a worker's, for the keys of issuers and the addresses of names.
     pub fn empty(ledger: Arc<Ledger>, runtime: Handle) -> Self {
-        let issuers = Arc::new(Issuers::asked_from(runtime.clone()));
-        Self { ledger, issuers, runtime: Some(runtime), ..Self::default() }
+        let outside = Arc::new(Outside::of(runtime.clone()));
+        Self { ledger, outside, runtime: Some(runtime), ..Self::default() }
     }
 
     /// Refuses all before the first snapshot.
@@ -122,7 +122,7 @@ impl Table {
         for change in snapshot.auth.changes(&before.auth) {
             if let Some(said) = change.after {
                 let old = self.auth.by_key(change.key).map(|old| &**old);
-                let policy = AuthPolicy::compile(change.key, said, old, &self.issuers)
+                let policy = AuthPolicy::compile(change.key, said, old, &self.outside)
                     .map_err(refusal("AuthPolicy", change.key))?;
                 self.auth.set(change.key, Arc::new(policy));
             }

@@ -1,6 +1,7 @@
 //! An AuthPolicy becomes what the data plane enforces.
 
 pub(super) mod api_key;
+mod basic;
 pub(super) mod held;
 mod jwt;
 mod source;
@@ -12,6 +13,7 @@ use ravelin_crds::{
     AuthPolicySpec, Authentication, Authorization, AuthorizationRule, Exclusion, ForwardedHeader, Network, PolicyMode,
 };
 use ravelin_snapshot::{
+    ObjectKey,
     auth::{self, AuthPolicy, Effect, Mode},
     route::PathMatch,
 };
@@ -45,7 +47,7 @@ pub(super) fn compile(
     let network = network.as_ref().map(|said| self::network(said, Field::SPEC.member("network"), notes));
     let authentication = authentication.as_ref().map(|said| {
         let field = Field::SPEC.member("authentication");
-        self::authentication(work, reads, notes, &object.meta.key.namespace, said, field)
+        self::authentication(work, reads, notes, &object.meta.key, said, field)
     });
     let rules = authorization.as_ref().map(|said| self::rules(said, Field::SPEC.member("authorization"), notes));
     AuthPolicy {
@@ -126,7 +128,7 @@ fn authentication(
     work: &Work<'_>,
     reads: &mut Reads,
     notes: &mut Notes,
-    namespace: &str,
+    policy: &ObjectKey,
     said: &Authentication,
     field: Field<'_>,
 ) -> auth::Authentication {
@@ -141,7 +143,6 @@ fn authentication(
         introspection,
         oidc,
     } = said;
-    notes.unsupported(field.member("basic"), basic.as_ref());
     notes.unsupported(field.member("clientCertificate"), client_certificate.as_ref());
     notes.unsupported(field.member("hmac"), hmac.as_ref());
     notes.unsupported(field.member("introspection"), introspection.as_ref());
@@ -152,17 +153,22 @@ fn authentication(
     }
     let jwt = jwt.as_ref().map(|said| {
         let field = field.member("jwt");
-        jwt::method(work, reads, notes, namespace, said, field)
+        jwt::method(work, reads, notes, &policy.namespace, said, field)
     });
     let api_key = api_key.as_ref().map(|said| {
         let field = field.member("apiKey");
-        api_key::method(work, reads, notes, namespace, said, field)
+        api_key::method(work, reads, notes, &policy.namespace, said, field)
+    });
+    let basic = basic.as_ref().and_then(|said| {
+        let field = field.member("basic");
+        basic::method(work, reads, notes, policy, said, field)
     });
     auth::Authentication {
         keep_credentials: keep_credentials.unwrap_or(false),
         optional: optional.unwrap_or(false),
         jwt,
         api_key,
+        basic,
     }
 }
 

@@ -184,7 +184,8 @@ impl From<core::ConfigMap> for Object<ConfigMap> {
 }
 
 /// What is in a cluster's ConfigMaps and in its Secrets without a type of their own is mostly none of our business. Only what may
-/// be a key set of an issuer, or the certificates of an authority, stays; of the rest only the names, so that a reference to it can be told what is wrong.
+/// be a key set of an issuer, the certificates of an authority, or in a Secret the users of a policy, stays; of the rest only the
+/// names, so that a reference to it can be told what is wrong.
 pub(crate) fn drop_others_values(object: &mut AnyObject) {
     let is_ours = |key: &str, value: &str| {
         let key_set = value.trim_start().starts_with('{') && value.contains("\"keys\"");
@@ -196,7 +197,8 @@ pub(crate) fn drop_others_values(object: &mut AnyObject) {
             others.for_each(|(_, value)| *value = String::new());
         }
         AnyObject::Secret(secret) if secret.spec.type_ == "Opaque" => {
-            let others = secret.spec.data.iter_mut().filter(|(key, value)| !is_ours(key, value.expose()));
+            let ours = |key: &str, value: &Hidden| key == "auth" || is_ours(key, value.expose());
+            let others = secret.spec.data.iter_mut().filter(|(key, value)| !ours(key, value));
             others.for_each(|(_, value)| *value = Hidden::new(""));
         }
         _ => {}
@@ -297,6 +299,9 @@ mod tests {
         let map: core::ConfigMap = read(json!({"metadata": {"name": "m"}, "data": data}));
         assert_eq!(kept(held(map.into())), ["", authority]);
         assert_eq!(kept(held(secret("Opaque").into())), ["", keys]);
+        let users: core::Secret =
+            read(json!({"metadata": {"name": "s"}, "stringData": {"auth": "ada:x", "other": "b:x"}}));
+        assert_eq!(kept(held(users.into())), ["", "ada:x"]);
         assert_eq!(held(secret("kubernetes.io/tls").into()).iter().filter(|value| value.is_empty()).count(), 0);
     }
 

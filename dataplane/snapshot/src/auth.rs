@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{Secret, expression::Expression, jwt::JwtMethod, route::PathMatch};
+use crate::{ObjectKey, Secret, expression::Expression, jwt::JwtMethod, route::PathMatch};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -50,7 +50,7 @@ pub struct Network {
     pub deny: Vec<IpNet>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Authentication {
     /// The credential goes on to the backend.
@@ -61,6 +61,29 @@ pub struct Authentication {
     pub jwt: Option<JwtMethod>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKeyMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic: Option<BasicMethod>,
+}
+
+/// User and password (RFC 7617).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BasicMethod {
+    /// Printable ASCII.
+    pub realm: String,
+    /// Where the users are from.
+    pub secret: ObjectKey,
+    /// Sorted by name; no name twice.
+    pub users: Vec<BasicUser>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BasicUser {
+    /// `caller.id`.
+    pub name: String,
+    /// As [`crate::password::PasswordHash::parse`] reads it.
+    pub hash: Secret,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

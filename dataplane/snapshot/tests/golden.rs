@@ -10,8 +10,8 @@ use std::{fs, path::Path};
 use ravelin_snapshot::{
     FORM, HostPattern, ObjectKey, Part, Revision, Secret, Snapshot,
     auth::{
-        ApiKey, ApiKeyMethod, AuthPolicy, Authentication, AuthorizationRule, CredentialSource, Effect, Exclusion,
-        ForwardedHeader, Mode, Network,
+        ApiKey, ApiKeyMethod, AuthPolicy, Authentication, AuthorizationRule, BasicMethod, BasicUser, CredentialSource,
+        Effect, Exclusion, ForwardedHeader, Mode, Network,
     },
     backend::{
         ActiveCheck, Address, Algorithm, AltName, Backend, BackendKey, BackendKind, Balancing, Breaker,
@@ -176,6 +176,11 @@ fn add_auth(snapshot: &mut Snapshot) {
         optional: true,
         jwt: Some(tokens()),
         api_key: Some(ApiKeyMethod { from, keys: vec![api_key] }),
+        basic: Some(BasicMethod {
+            realm: "shop".into(),
+            secret: key("users"),
+            users: vec![BasicUser { name: "ada".into(), hash: Secret::new("$2y$10$") }],
+        }),
     };
     let rule = |name: &str, effect| AuthorizationRule { name: name.into(), effect, when: says(Node::Bool(true)) };
     let policy = AuthPolicy {

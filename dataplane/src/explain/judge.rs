@@ -73,9 +73,7 @@ impl Explanation {
                     policy.preview(guards.view, &guards.rule.name, guards.clock);
                 let shadow = policy.mode == Mode::Shadow;
                 let (decision, detail) = match (&unasked, &refused) {
-                    (Some(issuer), _) => {
-                        (Decision::Unknown, format!("the keys of issuer `{issuer}` are not known here"))
-                    }
+                    (Some(what), _) => (Decision::Unknown, what.clone()),
                     (None, Some(refused)) => (Decision::Deny, why(refused)),
                     (None, None) => (Decision::Allow, who(&caller)),
                 };

@@ -213,7 +213,7 @@ async fn nobody_is_asked_and_what_only_an_issuer_knows_is_said_to_be_unknown() {
         mode: Mode::Enforce,
         exclude: vec![],
         network: Network::default(),
-        authentication: Some(Authentication { keep_credentials: false, optional: false, jwt, api_key: None }),
+        authentication: Some(Authentication { jwt, ..Authentication::default() }),
         rules: vec![],
         forward: vec![],
     };

@@ -2,8 +2,12 @@
 
 mod api_key;
 mod authentication;
+mod basic;
+mod coming;
 mod credential;
 mod jwt;
+mod memory;
+mod outside;
 #[cfg(test)]
 mod tests;
 
@@ -27,8 +31,10 @@ use crate::{
     request::{Known, RequestView, RuleName},
 };
 use authentication::Authentication;
+pub use coming::Coming;
+use coming::Evidence;
 pub(crate) use credential::cookies;
-pub use jwt::{Coming, Issuers};
+pub use outside::Outside;
 
 /// An AuthPolicy, ready to decide. Shared by all workers.
 pub struct AuthPolicy {
@@ -112,19 +118,31 @@ struct Rule {
     when: Program,
 }
 
+/// What is decided about, and with what knowledge.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    request: &'a RequestView<'a>,
+    route: &'a RuleName,
+    now: SystemTime,
+    evidence: &'a Evidence,
+}
+
+/// Who has not waited knows nothing by it.
+static NOTHING: Evidence = Evidence { keys: false, password: None };
+
 /// Why a request is refused.
 struct Denied {
     reject: Reject,
     why: Why,
-    /// Keys that could make the difference are on their way.
-    coming: Option<Coming>,
+    /// What could make the difference, if somebody waits for it.
+    coming: Option<Box<Coming>>,
 }
 
 enum Why {
     Judged,
     /// An expression has no value.
     NoValue,
-    /// Nobody can tell whether a token is good; because its issuer is not asked here.
+    /// Nobody can tell whether a credential is good; because somebody is not asked here.
     NoKeys {
         unasked: Option<String>,
     },
@@ -136,7 +154,7 @@ pub struct Preview {
     /// Known even if a rule then refuses it.
     pub caller: Known,
     pub refused: Option<Reject>,
-    /// It would depend on the keys of this issuer, who is not asked here.
+    /// It would depend on what is not known here.
     pub unasked: Option<String>,
 }
 
@@ -146,7 +164,7 @@ impl AuthPolicy {
         key: &PolicyKey,
         said: &auth::AuthPolicy,
         before: Option<&Self>,
-        issuers: &Issuers,
+        outside: &Outside,
     ) -> Result<Self, String> {
         let rule = |said: &auth::AuthorizationRule| {
             let when = Program::compile(&said.when).map_err(|error| format!("rule {}: {error}", said.name))?;
@@ -167,7 +185,7 @@ impl AuthPolicy {
                 .authentication
                 .as_ref()
                 .map(|said| {
-                    Authentication::compile(said, before.and_then(|before| before.authentication.as_ref()), issuers)
+                    Authentication::compile(said, before.and_then(|before| before.authentication.as_ref()), outside)
                 })
                 .transpose()?,
             rules: said.rules.iter().map(rule).collect::<Result<_, _>>()?,
@@ -199,20 +217,43 @@ impl AuthPolicy {
         now: SystemTime,
     ) -> Result<Admitted, Reject> {
         let mut caller = Known::default();
-        let judged = self.decide(welcome, request, route, now, &mut caller);
+        let judged = self.decide(welcome, &Asked { request, route, now, evidence: &NOTHING }, &mut caller);
         self.settle(caller, judged)
     }
 
-    /// The same; but while keys that could make the difference are on their way, nothing is decided.
+    /// The same; but while there is something to wait for that could make the difference, nothing is decided.
     pub fn judge_unless_coming(
         &self,
         welcome: &Welcome,
         request: &RequestView<'_>,
         route: &RuleName,
         now: SystemTime,
-    ) -> Result<Result<Admitted, Reject>, Coming> {
+    ) -> Result<Result<Admitted, Reject>, Box<Coming>> {
+        self.attempt(welcome, &Asked { request, route, now, evidence: &NOTHING })
+    }
+
+    /// The same, with all that is waited for.
+    pub async fn judge_waiting(
+        &self,
+        mut coming: Box<Coming>,
+        welcome: &Welcome,
+        request: &RequestView<'_>,
+        route: &RuleName,
+        now: SystemTime,
+    ) -> Result<Admitted, Reject> {
+        let mut evidence = Evidence::default();
+        loop {
+            coming.arrived(&mut evidence).await;
+            match self.attempt(welcome, &Asked { request, route, now, evidence: &evidence }) {
+                Ok(judged) => return judged,
+                Err(next) => coming = next, // another kind: of each there is evidence at last
+            }
+        }
+    }
+
+    fn attempt(&self, welcome: &Welcome, asked: &Asked<'_>) -> Result<Result<Admitted, Reject>, Box<Coming>> {
         let mut caller = Known::default();
-        match self.decide(welcome, request, route, now, &mut caller) {
+        match self.decide(welcome, asked, &mut caller) {
             Err(Denied { coming: Some(coming), .. }) => Err(coming),
             judged => Ok(self.settle(caller, judged)),
         }
@@ -243,25 +284,26 @@ impl AuthPolicy {
     pub fn preview(&self, request: &RequestView<'_>, route: &RuleName, now: SystemTime) -> Preview {
         let mut caller = Known::default();
         let welcome = Welcome { outside: self.is_outside(request) };
-        let judged = self.decide(&welcome, request, route, now, &mut caller);
+        let mut evidence = Evidence::default();
+        let mut judged = self.decide(&welcome, &Asked { request, route, now, evidence: &evidence }, &mut caller);
+        if let Err(Denied { coming: Some(coming), .. }) = &judged
+            && let Coming::Password(question) = &**coming
+        {
+            evidence.password = Some(question.verify());
+            judged = self.decide(&welcome, &Asked { request, route, now, evidence: &evidence }, &mut caller);
+        }
         match judged {
             Ok(()) => Preview { caller, refused: None, unasked: None },
-            Err(Denied { why: Why::NoKeys { unasked: Some(issuer) }, .. }) => {
-                Preview { caller, refused: None, unasked: Some(issuer) }
+            Err(Denied { why: Why::NoKeys { unasked: Some(whom) }, .. }) => {
+                Preview { caller, refused: None, unasked: Some(whom) }
             }
             Err(Denied { reject, .. }) => Preview { caller, refused: Some(reject), unasked: None },
         }
     }
 
     /// `caller` becomes the one whose credential is good, whatever the rules then say.
-    fn decide(
-        &self,
-        welcome: &Welcome,
-        request: &RequestView<'_>,
-        route: &RuleName,
-        now: SystemTime,
-        caller: &mut Known,
-    ) -> Result<(), Denied> {
+    fn decide(&self, welcome: &Welcome, asked: &Asked<'_>, caller: &mut Known) -> Result<(), Denied> {
+        let Asked { request, route, now, evidence } = *asked;
         if welcome.outside {
             return Err(forbidden("network"));
         }
@@ -269,7 +311,7 @@ impl AuthPolicy {
             return Ok(());
         }
         if let Some(authentication) = &self.authentication {
-            *caller = authentication.judge(request, now)?;
+            *caller = authentication.judge(request, now, evidence)?;
         }
         self.authorise(&Scope { request, caller, route, now })
     }

@@ -52,12 +52,8 @@ async fn the_snapshot_shows_everything_but_secrets() {
         expires: None,
     };
     let from = vec![CredentialSource::Header { name: "x-api-key".into(), prefix: String::new() }];
-    let authentication = Authentication {
-        keep_credentials: false,
-        optional: false,
-        jwt: None,
-        api_key: Some(ApiKeyMethod { from, keys: vec![key] }),
-    };
+    let authentication =
+        Authentication { api_key: Some(ApiKeyMethod { from, keys: vec![key] }), ..Authentication::default() };
     let policy = AuthPolicy {
         mode: Mode::Enforce,
         exclude: vec![],

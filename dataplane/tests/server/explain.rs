@@ -84,7 +84,7 @@ fn world() -> Snapshot {
     }];
     let from = vec![CredentialSource::Header { name: "x-api-key".into(), prefix: String::new() }];
     let api_key = Some(ApiKeyMethod { from, keys });
-    let authentication = Authentication { keep_credentials: false, optional: false, jwt: None, api_key };
+    let authentication = Authentication { api_key, ..Authentication::default() };
     let nobody = Network { allow: vec![], deny: vec!["127.0.0.0/8".parse().unwrap()] };
     let outside = world.auth("outside", nobody.clone(), None, Mode::Enforce);
     let watched = world.auth("watched", nobody, None, Mode::Shadow);

@@ -4,6 +4,7 @@
 
 mod backend_tls;
 mod balance;
+mod basic;
 mod bounds;
 mod compression;
 mod cors;

@@ -38,10 +38,8 @@ fn policy(uri: String) -> AuthPolicy {
         exclude: vec![],
         network: Network::default(),
         authentication: Some(Authentication {
-            keep_credentials: false,
-            optional: false,
             jwt: Some(JwtMethod { providers: vec![provider] }),
-            api_key: None,
+            ..Authentication::default()
         }),
         rules: vec![],
         forward: vec![],

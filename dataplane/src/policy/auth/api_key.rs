@@ -7,6 +7,9 @@ use ravelin_snapshot::{auth::ApiKey, hex};
 
 use crate::request::Caller;
 
+/// `caller.method`.
+pub(super) const METHOD: &str = "apiKey";
+
 /// Who has which key. Keys are looked up by their digest: to find one by timing is to find a preimage of SHA-256.
 pub(super) struct Keys(HashMap<[u8; 32], Holder>);
 
@@ -22,7 +25,7 @@ impl Keys {
             let ApiKey { sha256, id, scopes, groups, plan, expires } = key;
             let caller = Caller {
                 id: id.clone(),
-                method: "apiKey",
+                method: METHOD,
                 scopes: scopes.clone(),
                 groups: groups.clone(),
                 plan: plan.clone(),

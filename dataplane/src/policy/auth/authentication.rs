@@ -7,11 +7,12 @@ use http::HeaderMap;
 use ravelin_snapshot::auth;
 
 use super::{
-    Denied, Why,
-    api_key::Keys,
+    Coming, Denied, Evidence, Outside, Why,
+    api_key::{self, Keys},
+    basic::{self, Basic},
     credential::{Methods, Places, Presented, Several},
     denied,
-    jwt::{self, Issuers, Jwt},
+    jwt::{self, Jwt},
 };
 use crate::{
     reject::{Detail, Reason},
@@ -26,6 +27,7 @@ pub(super) struct Authentication {
     places: Places,
     jwt: Option<Arc<Jwt>>,
     api_keys: Option<Keys>,
+    basic: Option<Arc<Basic>>,
 }
 
 /// Why nobody is known.
@@ -33,7 +35,12 @@ enum Unknown {
     Nothing,
     Several,
     ApiKey,
+    Password,
     Jwt(jwt::Failed),
+    /// Too many ask to be known.
+    Busy,
+    /// Nobody can tell before this has come.
+    Pending(Coming),
 }
 
 impl Authentication {
@@ -41,9 +48,9 @@ impl Authentication {
     pub(super) fn compile(
         said: &auth::Authentication,
         before: Option<&Self>,
-        issuers: &Issuers,
+        outside: &Outside,
     ) -> Result<Self, String> {
-        let auth::Authentication { keep_credentials, optional, jwt, api_key } = said;
+        let auth::Authentication { keep_credentials, optional, jwt, api_key, basic } = said;
         let mut places = Places::default();
         if let Some(method) = jwt {
             for (bit, provider) in method.providers.iter().enumerate() {
@@ -55,56 +62,104 @@ impl Authentication {
         if let Some(method) = api_key {
             places.add(&method.from, Methods { api_key: true, ..Methods::default() })?;
         }
+        if basic.is_some() {
+            places.add(&[Basic::source()], Methods { basic: true, ..Methods::default() })?;
+        }
         let known = before.and_then(|before| before.jwt.as_ref());
+        let users = before.and_then(|before| before.basic.as_ref());
+        let passwords = outside.passwords.as_ref();
         Ok(Self {
             keep: *keep_credentials,
             optional: *optional,
             places,
-            jwt: jwt.as_ref().map(|said| Jwt::compile(said, known, issuers)).transpose()?,
+            jwt: jwt.as_ref().map(|said| Jwt::compile(said, known, &outside.issuers)).transpose()?,
             api_keys: api_key.as_ref().map(|said| Keys::compile(&said.keys)).transpose()?,
+            basic: basic.as_ref().map(|said| Basic::compile(said, users, passwords)).transpose()?,
         })
     }
 
-    pub(super) fn judge(&self, request: &RequestView<'_>, now: SystemTime) -> Result<Known, Denied> {
-        let judged = match self.places.find(request) {
-            Ok([None, _]) if self.optional => Ok(Known::default()),
-            Ok([None, _]) => Err(Unknown::Nothing),
-            Ok([Some(one), None]) => self.caller(&one, now),
-            // Both have to be good; a token says more than a key.
-            Ok([Some(one), Some(other)]) => self.caller(&one, now).and_then(|first| {
-                let second = self.caller(&other, now)?;
-                Ok(if first.method == jwt::METHOD { first } else { second })
-            }),
-            Err(Several) => Err(Unknown::Several),
-        };
-        judged.map_err(|unknown| {
+    pub(super) fn judge(
+        &self,
+        request: &RequestView<'_>,
+        now: SystemTime,
+        evidence: &Evidence,
+    ) -> Result<Known, Denied> {
+        self.known(request, now, evidence).map_err(|unknown| {
             let denied = self.denied(&unknown);
-            match unknown {
-                Unknown::Jwt(failed) => Denied { coming: failed.coming, ..denied },
-                Unknown::Nothing | Unknown::Several | Unknown::ApiKey => denied,
-            }
+            let coming = match unknown {
+                Unknown::Jwt(failed) => failed.coming.filter(|_| !evidence.keys).map(Coming::Keys),
+                Unknown::Pending(coming) => Some(coming),
+                Unknown::Nothing | Unknown::Several | Unknown::ApiKey | Unknown::Password | Unknown::Busy => None,
+            };
+            Denied { coming: coming.map(Box::new), ..denied }
         })
     }
 
-    fn caller(&self, presented: &Presented<'_>, now: SystemTime) -> Result<Known, Unknown> {
-        let Presented { value, methods } = presented;
-        let as_key = || self.api_keys.as_ref().filter(|_| methods.api_key).and_then(|keys| keys.caller(value, now));
-        let as_token = self.jwt.as_ref().filter(|_| methods.jwt != 0);
-        match (as_token.map(|jwt| jwt.judge(value, methods.jwt, now)), as_key) {
-            (Some(Ok(caller)), _) => Ok(caller.into()),
-            (Some(Err(failed)), as_key) => as_key().cloned().map(Known::from).ok_or(Unknown::Jwt(failed)),
-            (None, as_key) => as_key().cloned().map(Known::from).ok_or(Unknown::ApiKey),
+    /// All that is presented has to be good; the method that says most says who it is.
+    fn known(&self, request: &RequestView<'_>, now: SystemTime, evidence: &Evidence) -> Result<Known, Unknown> {
+        let presented = self.places.find(request).map_err(|Several| Unknown::Several)?;
+        let mut known: Option<Known> = None;
+        for one in presented.iter().map_while(Option::as_ref) {
+            let caller = self.caller(one, request, now, evidence)?;
+            known = Some(match known {
+                Some(before) if rank(before.method) <= rank(caller.method) => before,
+                _ => caller,
+            });
         }
+        match known {
+            Some(known) => Ok(known),
+            None if self.optional => Ok(Known::default()),
+            None => Err(Unknown::Nothing),
+        }
+    }
+
+    /// By the first method that takes it.
+    fn caller(
+        &self,
+        presented: &Presented<'_>,
+        request: &RequestView<'_>,
+        now: SystemTime,
+        evidence: &Evidence,
+    ) -> Result<Known, Unknown> {
+        let Presented { value, methods } = presented;
+        let mut unknown = None;
+        if let Some(jwt) = self.jwt.as_ref().filter(|_| methods.jwt != 0) {
+            match jwt.judge(value, methods.jwt, now) {
+                Ok(caller) => return Ok(caller.into()),
+                Err(failed) => unknown = Some(Unknown::Jwt(failed)),
+            }
+        }
+        if let Some(keys) = self.api_keys.as_ref().filter(|_| methods.api_key) {
+            match keys.caller(value, now) {
+                Some(caller) => return Ok(Arc::clone(caller).into()),
+                None => unknown = unknown.or(Some(Unknown::ApiKey)),
+            }
+        }
+        if let Some(basic) = self.basic.as_ref().filter(|_| methods.basic) {
+            match basic.judge(value, request.source.ip(), evidence.password) {
+                Ok(caller) => return Ok(caller.into()),
+                Err(basic::Refused::Bad) => unknown = unknown.or(Some(Unknown::Password)),
+                Err(basic::Refused::Busy) => unknown = Some(Unknown::Busy),
+                Err(basic::Refused::Asks(question)) => return Err(Unknown::Pending(Coming::Password(question))),
+            }
+        }
+        Err(unknown.unwrap_or(Unknown::Nothing))
     }
 
     /// A 401 has a challenge for each method (RFC 9110, 15.5.2).
     fn denied(&self, unknown: &Unknown) -> Denied {
+        if let Unknown::Busy | Unknown::Pending(_) = unknown {
+            let detail = Detail { retry_after: Some(1), ..Detail::default() };
+            return denied(Reason::Overloaded, detail, Why::NoKeys { unasked: None });
+        }
         if let Unknown::Jwt(jwt::Failed { why: why @ (jwt::Refused::NoKeys | jwt::Refused::Unasked(_)), .. }) = unknown
         {
             // Not the caller's fault: nobody can tell whether the token is good.
             let detail = Detail { retry_after: Some(1), ..Detail::default() };
             let unasked = match (why, &self.jwt) {
-                (jwt::Refused::Unasked(provider), Some(jwt)) => Some(jwt.issuer(*provider).to_owned()),
+                (jwt::Refused::Unasked(provider), Some(jwt)) => {
+                    Some(format!("the keys of issuer `{}` are not known here", jwt.issuer(*provider)))
+                }
                 _ => None,
             };
             return denied(Reason::PolicyInvalid, detail, Why::NoKeys { unasked });
@@ -116,6 +171,9 @@ impl Authentication {
         if self.api_keys.is_some() {
             // There is no registered scheme for keys; this one says what is missing.
             headers.push(("www-authenticate", "ApiKey".to_owned()));
+        }
+        if let Some(basic) = &self.basic {
+            headers.push(("www-authenticate", basic.challenge()));
         }
         let detail = Detail { headers, ..Detail::default() };
         denied(Reason::Unauthenticated, detail, Why::Judged)
@@ -130,11 +188,19 @@ impl Authentication {
     }
 }
 
+/// The methods in the order of what they say of a caller, most first.
+fn rank(method: &str) -> usize {
+    const METHODS: [&str; 3] = [jwt::METHOD, basic::METHOD, api_key::METHOD];
+    METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len())
+}
+
 /// As RFC 6750, section 3, says. Why a token is refused is said in words of ours: nothing of the token is in them.
 fn challenge(unknown: &Unknown) -> String {
     const REALM: &str = "Bearer realm=\"ravelin\"";
     match unknown {
-        Unknown::Nothing | Unknown::ApiKey => REALM.to_owned(),
+        Unknown::Nothing | Unknown::ApiKey | Unknown::Password | Unknown::Busy | Unknown::Pending(_) => {
+            REALM.to_owned()
+        }
         Unknown::Several => {
             format!("{REALM}, error=\"invalid_request\", error_description=\"more than one credential\"")
         }

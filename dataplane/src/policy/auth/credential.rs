@@ -24,6 +24,22 @@ pub(super) struct Methods {
     /// The providers of tokens, a bit for each.
     pub(super) jwt: u16,
     pub(super) api_key: bool,
+    pub(super) basic: bool,
+}
+
+impl Methods {
+    fn add(&mut self, other: Self) {
+        let Self { jwt, api_key, basic } = other;
+        self.jwt |= jwt;
+        self.api_key |= api_key;
+        self.basic |= basic;
+    }
+
+    /// Whether both are looked for by one kind of methods.
+    fn meets(self, other: Self) -> bool {
+        let tokens = self.jwt != 0 && other.jwt != 0;
+        tokens || (self.api_key && other.api_key) || (self.basic && other.basic)
+    }
 }
 
 /// A credential in a request.
@@ -43,8 +59,7 @@ impl Places {
             let place = Place::compile(source)?;
             match self.0.iter_mut().find(|(known, _)| *known == place) {
                 Some((_, known)) => {
-                    known.jwt |= methods.jwt;
-                    known.api_key |= methods.api_key;
+                    known.add(methods);
                 }
                 None => self.0.push((place, methods)),
             }
@@ -52,19 +67,20 @@ impl Places {
         Ok(())
     }
 
-    /// At most one for tokens and one for keys; they may be the same.
-    pub(super) fn find<'r>(&self, request: &RequestView<'r>) -> Result<[Option<Presented<'r>>; 2], Several> {
-        let mut found = [None, None];
+    /// At most one for tokens, one for keys and one for passwords; they may be the same.
+    pub(super) fn find<'r>(&self, request: &RequestView<'r>) -> Result<[Option<Presented<'r>>; 3], Several> {
+        let mut found = [None, None, None];
         let mut seen = Methods::default();
         for (place, methods) in &self.0 {
             let Some(value) = place.find(request)? else { continue };
-            if (seen.jwt != 0 && methods.jwt != 0) || (seen.api_key && methods.api_key) {
+            if seen.meets(*methods) {
                 return Err(Several);
             }
-            seen.jwt |= methods.jwt;
-            seen.api_key |= methods.api_key;
-            let free = usize::from(found[0].is_some());
-            found[free] = Some(Presented { value, methods: *methods });
+            seen.add(*methods);
+            // Invariant: whoever does not meet the others is of a kind of his own, of which there are three.
+            if let Some(free) = found.iter_mut().find(|place| place.is_none()) {
+                *free = Some(Presented { value, methods: *methods });
+            }
         }
         Ok(found)
     }

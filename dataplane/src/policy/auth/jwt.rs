@@ -1,10 +1,9 @@
 //! JSON Web Tokens: read strictly ([`token`]), verified with a key of their issuer ([`keys`]), judged by their claims
-//! ([`claims`]), and remembered for as long as nothing of that can change ([`cache`]).
+//! ([`claims`]), and remembered for as long as nothing of that can change.
 //!
 //! What a token says about itself chooses among the keys that the policy names, and nothing else: no `jku`, `x5u`, `x5c`
 //! or `jwk` is ever looked at.
 
-mod cache;
 mod claims;
 mod keys;
 mod remote;
@@ -12,21 +11,16 @@ mod remote;
 pub(super) mod tests;
 mod token;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::SystemTime,
-};
+use std::{sync::Arc, time::SystemTime};
 
 use ravelin_snapshot::jwt::{ClaimNames, JwtAlgorithm, JwtMethod, JwtProvider, KeySource};
 
+use super::memory::{self, Entry};
 use crate::request::Caller;
-use cache::Entry;
 use keys::Keys;
+pub(super) use remote::Coming;
+pub(super) use remote::Issuers;
 use remote::Remote;
-pub use remote::{Coming, Issuers};
 use token::Token;
 
 /// `caller.method`.
@@ -122,13 +116,12 @@ impl Jwt {
         before: Option<&Arc<Self>>,
         issuers: &Issuers,
     ) -> Result<Arc<Self>, String> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         if let Some(before) = before.filter(|before| before.said == *said) {
             return Ok(Arc::clone(before));
         }
         let providers =
             said.providers.iter().map(|said| Provider::compile(said, issuers)).collect::<Result<_, String>>()?;
-        Ok(Arc::new(Self { said: said.clone(), id: NEXT.fetch_add(1, Relaxed), providers }))
+        Ok(Arc::new(Self { said: said.clone(), id: memory::new_owner(), providers }))
     }
 
     /// Of a provider.
@@ -142,7 +135,7 @@ impl Jwt {
             return Err(Refused::TooLong.into());
         }
         let now = claims::seconds(now);
-        let known = cache::get(self.id, token, |entry| {
+        let known = memory::get(self.id, token, |entry| {
             let provider = self.providers.get(entry.provider).filter(|_| at & (1 << entry.provider) != 0)?;
             // Other keys than those that it was verified with may be all the others but one.
             let good = provider.keys.id() == Some(entry.keys) && now < entry.until;
@@ -162,7 +155,7 @@ impl Jwt {
                 Ok(judged) => {
                     let caller = Arc::new(judged.caller);
                     let (keys, until) = (judged.keys, judged.until);
-                    cache::put(self.id, token, Entry { provider: index, keys, until, caller: Arc::clone(&caller) });
+                    memory::put(self.id, token, Entry { provider: index, keys, until, caller: Arc::clone(&caller) });
                     return Ok(caller);
                 }
                 Err(why) => {

@@ -30,10 +30,8 @@ fn policy() -> auth::AuthPolicy {
         exclude: vec![],
         network: auth::Network::default(),
         authentication: Some(auth::Authentication {
-            keep_credentials: false,
-            optional: false,
-            jwt: None,
             api_key: Some(ApiKeyMethod { from, keys }),
+            ..auth::Authentication::default()
         }),
         rules: vec![],
         forward: vec![],
@@ -41,7 +39,7 @@ fn policy() -> auth::AuthPolicy {
 }
 
 fn compile(said: &auth::AuthPolicy) -> AuthPolicy {
-    AuthPolicy::compile(&ObjectKey::new("n", "p"), said, None, &Issuers::default()).unwrap()
+    AuthPolicy::compile(&ObjectKey::new("n", "p"), said, None, &Outside::default()).unwrap()
 }
 
 struct Asked {

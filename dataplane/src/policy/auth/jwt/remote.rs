@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -49,7 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The key sets that are being fetched, from table to table. By default nobody is asked and no keys are known.
 #[derive(Default)]
-pub struct Issuers {
+pub(in crate::policy::auth) struct Issuers {
     known: Mutex<HashMap<JwksUri, Weak<Remote>>>,
     asks: Option<Asks>,
 }
@@ -83,7 +82,7 @@ enum Failed {
 
 impl Issuers {
     /// They are asked from `runtime`.
-    pub fn asked_from(runtime: Handle) -> Self {
+    pub(in crate::policy::auth) fn asked_from(runtime: Handle) -> Self {
         Self { known: Mutex::default(), asks: Some(Asks { runtime, pace: PACE }) }
     }
 
@@ -160,13 +159,11 @@ pub struct Coming {
 }
 
 impl Coming {
-    /// Returns when they are there, or will not be soon. Boxed: hardly a request waits.
-    pub fn arrived(self) -> Pin<Box<dyn Future<Output = ()>>> {
-        Box::pin(async move {
-            let mut ended = self.remote.ended.subscribe();
-            // Invariant: we hold the sender.
-            drop(timeout(PATIENCE, ended.wait_for(|ended| *ended > self.ended)).await);
-        })
+    /// Returns when they are there, or will not be soon.
+    pub(in crate::policy::auth) async fn arrived(self) {
+        let mut ended = self.remote.ended.subscribe();
+        // Invariant: we hold the sender.
+        drop(timeout(PATIENCE, ended.wait_for(|ended| *ended > self.ended)).await);
     }
 }
 

@@ -1,9 +1,17 @@
-//! Tokens that were found good, one memory a thread: no lock, no line that two workers write.
+//! Credentials that were found good, one memory a thread: no lock, no line that two workers write.
 //!
-//! A token is known by a keyed hash: what is remembered is no credential, and nobody can make two tokens meet. An entry
-//! counts for as long as the one who asks says so, by its end, its keys and the provider it is from.
+//! A credential is known by a keyed hash: what is remembered is none, and nobody can make two of them meet. An entry counts
+//! for as long as the one who asks says so, by its end, its keys and the provider it is from.
 
-use std::{cell::RefCell, collections::HashMap, mem, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use foldhash::fast::RandomState;
@@ -15,11 +23,17 @@ const MAX_BYTES: usize = 4 << 20;
 /// What an entry takes beside its caller, about.
 const ENTRY: usize = 256;
 
-/// Whose a token is.
+/// Who remembers: unique in this process, so that what is remembered is remembered for one configuration alone.
+pub(super) fn new_owner() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Relaxed)
+}
+
+/// Whose a credential is.
 pub(super) struct Entry {
-    /// Index of the provider that accepted it.
+    /// Index of the provider that accepted it; of other methods, 0.
     pub(super) provider: usize,
-    /// The set of keys that it was verified with.
+    /// The set of keys that it was verified with; of other methods, 0.
     pub(super) keys: u64,
     /// Seconds since the epoch.
     pub(super) until: f64,

@@ -137,8 +137,14 @@ pub struct Share {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    pub status: u16,
+    /// Absent: it is refused in the TLS handshake, before there is an answer.
+    pub status: Option<u16>,
     pub reason: &'static str,
+}
+
+impl Refusal {
+    /// The alert of the handshake.
+    const UNRECOGNIZED_NAME: Self = Self { status: None, reason: "unrecognized_name" };
 }
 
 /// Judges `request` by `table` at this moment.
@@ -159,6 +165,10 @@ pub fn explain(table: &Table, request: &ExplainRequest, now: Instant, clock: Sys
         refusal: None,
         unknown: None,
     };
+    if !request.is_connected(table) {
+        explanation.refusal = Some(Refusal::UNRECOGNIZED_NAME);
+        return explanation;
+    }
     if let Err(reject) = table.told() {
         explanation.refuse(reject.reason);
         return explanation;

@@ -19,6 +19,7 @@ pub use forwarded::Client;
 pub(crate) use id::RequestIds;
 pub use id::{X_REQUEST_ID, keep};
 pub use target::Target;
+pub(crate) use target::is_authority;
 
 /// What matching, policies and expressions may read. It borrows from the request and from the connection.
 #[derive(Clone, Copy, Debug)]

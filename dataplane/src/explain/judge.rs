@@ -33,7 +33,8 @@ impl Explanation {
     /// The first one counts; behind what nobody can tell, none does.
     pub(super) fn refuse(&mut self, reason: Reason) {
         if self.unknown.is_none() {
-            self.refusal.get_or_insert_with(|| Refusal { status: reason.status().as_u16(), reason: reason.as_str() });
+            self.refusal
+                .get_or_insert_with(|| Refusal { status: Some(reason.status().as_u16()), reason: reason.as_str() });
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, uri::Authority};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header::HOST};
 
 use super::Asked;
 use crate::{
     normalize::normalize,
-    request::{RequestView, Scheme},
+    request::{Connection, RequestView, Scheme, Target, is_authority},
+    settings::Bounds,
     table::Table,
 };
 
@@ -27,17 +28,28 @@ pub struct ExplainRequest {
     source: SocketAddr,
 }
 
-/// What cannot be a request.
+/// Of a URL, in bytes: more is read of none.
+const MAX_URL: usize = 65_534;
+
+/// What cannot be a request, or is refused before anybody looks for a route.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidRequest {
     #[error("`{0}` is not a method")]
     Method(String),
     #[error("`{0}` is not a URL; write http://api.example/path")]
     Url(String),
+    #[error("a request with a URL of {0} bytes is answered with 431 headers_too_large: none has more than {MAX_URL}")]
+    LongUrl(usize),
     #[error("`{0}` is not a header; write 'name: value'")]
     Header(String),
-    #[error("the header `host` is not a host; write 'host: api.example'")]
-    Host,
+    #[error(
+        "a request for the host `{0}` is answered with 400 bad_request: it is no name or address with at most a port"
+    )]
+    Host(String),
+    #[error("a request with several headers `host` is answered with 400 bad_request")]
+    Hosts,
+    #[error("this request is answered with 400 bad_request: its method or its headers cannot be passed on")]
+    Refused,
     #[error("a request with the path {path} is answered with 400 bad_request: {why}")]
     Path { path: String, why: String },
     #[error("`{0}` is not an address")]
@@ -53,6 +65,9 @@ impl ExplainRequest {
         headers: impl IntoIterator<Item = &'h str>,
         source: Option<&str>,
     ) -> Result<Self, InvalidRequest> {
+        if url.len() > MAX_URL {
+            return Err(InvalidRequest::LongUrl(url.len()));
+        }
         let bad = || InvalidRequest::Url(url.to_owned());
         let method = method.parse().map_err(|_| InvalidRequest::Method(method.to_owned()))?;
         let uri: Uri = url.parse().map_err(|_| bad())?;
@@ -67,27 +82,33 @@ impl ExplainRequest {
             Some(_) => return Err(bad()),
         };
         // As clients have it: the URL says whom to connect to, and the header whom to ask for.
-        let host = map.get(http::header::HOST).map(|host| host.to_str().ok()?.parse().ok());
-        let authority: Authority = match (host, uri.authority()) {
-            (Some(host), _) => host.ok_or(InvalidRequest::Host)?,
-            (None, Some(authority)) => authority.clone(),
+        if map.get_all(HOST).iter().count() > 1 {
+            return Err(InvalidRequest::Hosts);
+        }
+        // A client keeps to itself who it is at that host.
+        let named = uri.authority().map(|named| named.as_str().rsplit('@').next().unwrap_or_default());
+        let host = match (map.get(HOST), named) {
+            (Some(host), _) => String::from_utf8_lossy(host.as_bytes()).into_owned(),
+            (None, Some(named)) => named.to_owned(),
             (None, None) => return Err(bad()),
         };
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| InvalidRequest::Host)?;
-        map.insert(http::header::HOST, host);
+        let value = HeaderValue::from_str(&host).ok().filter(|_| is_authority(&host));
+        map.insert(HOST, value.ok_or(InvalidRequest::Host(host))?);
         let path = normalize(uri.path())
             .map_err(|why| InvalidRequest::Path { path: uri.path().to_owned(), why: why.to_string() })?
             .into_owned();
+        let source = address(source.unwrap_or("127.0.0.1"))?;
+        let target = target(&method, &uri, &map, Connection::new(source, source, scheme, None, &[]))?;
         Ok(Self {
             method,
             scheme,
             connected: uri.host().map(plain),
-            host: plain(authority.host()),
-            port: authority.port_u16(),
+            host: target.host().to_owned(),
+            port: target.port(),
             path,
             query: uri.query().unwrap_or_default().to_owned(),
             headers: map,
-            source: address(source.unwrap_or("127.0.0.1"))?,
+            source,
         })
     }
 
@@ -104,13 +125,22 @@ impl ExplainRequest {
         }
     }
 
+    /// Whether a connection for the URL comes about: over TLS a name needs a certificate. Without a host in the URL there is one.
+    pub(super) fn is_connected(&self, table: &Table) -> bool {
+        self.connected.is_none() || self.scheme == Scheme::Http || table.certificates().has(self.server_name())
+    }
+
     /// Whether the certificate of a connection for the URL is the host's. Without a host in the URL they are the same.
     pub(super) fn is_directed(&self, table: &Table) -> bool {
-        let Some(connected) = &self.connected else { return true };
-        // An address is no server name (RFC 6066, 3).
-        let address = connected.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-        let server_name = (!address).then_some(connected.as_str());
-        self.scheme == Scheme::Http || table.certificates().fit(server_name, &self.host)
+        self.connected.is_none()
+            || self.scheme == Scheme::Http
+            || table.certificates().fit(self.server_name(), &self.host)
+    }
+
+    /// What a client asks for in the handshake. An address is no server name (RFC 6066, 3).
+    fn server_name(&self) -> Option<&str> {
+        let named = |connected: &&str| connected.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+        self.connected.as_deref().filter(named)
     }
 
     pub(super) fn asked(&self) -> Asked {
@@ -126,6 +156,18 @@ impl ExplainRequest {
     pub(super) fn authority(&self) -> String {
         self.port.map_or_else(|| self.host.clone(), |port| format!("{}:{port}", self.host))
     }
+}
+
+/// The head as the gateway reads it; how many headers it takes is a flag's matter.
+fn target(method: &Method, uri: &Uri, headers: &HeaderMap, connection: Connection) -> Result<Target, InvalidRequest> {
+    let mut request = http::Request::new(());
+    *request.method_mut() = method.clone();
+    let origin = uri.path_and_query().map_or("/", |origin| origin.as_str());
+    *request.uri_mut() = origin.parse().map_err(|_| InvalidRequest::Refused)?;
+    *request.headers_mut() = headers.clone();
+    let bounds = Bounds { max_headers: usize::MAX, ..Bounds::default() };
+    Target::read(&request, &connection, HeaderValue::from_static("-"), &[], &bounds)
+        .map_err(|_| InvalidRequest::Refused)
 }
 
 /// Lower case, without the final dot.

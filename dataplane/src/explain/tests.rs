@@ -162,10 +162,10 @@ fn a_refusal_names_the_policy_and_what_is_behind_it_is_not_reached() {
     let decisions: Vec<_> = said.policies.iter().map(|policy| (policy.decision, policy.detail.as_str())).collect();
     assert_eq!(decisions[0], (Decision::Deny, "forbidden, rule `network`"));
     assert_eq!(decisions[1].0, Decision::NotReached);
-    assert_eq!(said.refusal, Some(Refusal { status: 403, reason: "forbidden" }));
+    assert_eq!(said.refusal, Some(Refusal { status: Some(403), reason: "forbidden" }));
     let said = ask(&shop(), "GET", "http://shop.example/closed", "192.0.2.1");
     assert_eq!((said.policies[0].name.as_str(), said.policies[0].decision), ("shop/lost", Decision::Closed));
-    assert_eq!(said.refusal, Some(Refusal { status: 503, reason: "policy_invalid" }));
+    assert_eq!(said.refusal, Some(Refusal { status: Some(503), reason: "policy_invalid" }));
 }
 
 #[test]
@@ -257,6 +257,8 @@ fn what_cannot_be_a_request_says_what_to_write() {
     let parse = |method, url, headers: &[&'static str], source| {
         ExplainRequest::parse(method, url, headers.iter().copied(), source).err().map(|error| error.to_string())
     };
+    let long = |count| format!("http://{}/", "a".repeat(count));
+    let (long_host, long_url) = (long(256), long(70_000));
     for (error, expected) in [
         (parse("G ET", "http://a/", &[], None), "is not a method"),
         (parse("GET", "ftp://a/", &[], None), "is not a URL"),
@@ -264,8 +266,30 @@ fn what_cannot_be_a_request_says_what_to_write() {
         (parse("GET", "/a", &["x"], None), "is not a header"),
         (parse("GET", "http://a/../..", &[], None), "400 bad_request"),
         (parse("GET", "http://a/", &[], Some("x")), "is not an address"),
+        (parse("GET", "http://.a.example/", &[], None), "the host `.a.example` is answered with 400 bad_request"),
+        (parse("GET", "http://a.example:99999/", &[], None), "`a.example:99999` is answered with 400"),
+        (parse("GET", "http://a.example/", &["host: a b"], None), "`a b` is answered with 400"),
+        (parse("GET", "http://a.example/", &["host: ann@a.example"], None), "is answered with 400"),
+        (parse("GET", &long_host, &[], None), "is answered with 400"),
+        (parse("GET", "http://a/", &["host: b", "host: b"], None), "several headers `host`"),
+        (parse("CONNECT", "http://a/", &[], None), "400 bad_request"),
+        (parse("GET", &long_url, &[], None), "a URL of 70008 bytes"),
     ] {
         assert!(error.as_ref().is_some_and(|error| error.contains(expected)), "{error:?}: {expected}");
+        assert!(error.is_some_and(|error| error.len() < 500), "{expected}");
     }
     assert_eq!(parse("GET", "/a", &["Host: b.example"], Some("10.0.0.1:7")), None);
+    assert_eq!(parse("GET", "http://ann:secret@b.example:80/", &[], None), None);
+}
+
+#[test]
+fn a_name_without_a_certificate_is_refused_in_the_handshake() {
+    let said = ask(&shop(), "GET", "https://shop.example/orders", "10.1.2.3");
+    assert_eq!(said.refusal, Some(Refusal { status: None, reason: "unrecognized_name" }));
+    assert!((said.policies.is_empty(), said.action.is_none()) == (true, true), "it comes to neither");
+    let text = said.to_string();
+    assert!(
+        text.contains("answer  none: no certificate is for this name") && text.contains("unrecognized_name"),
+        "{text}"
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Decision, Does, Explanation, Policy};
+use super::{Decision, Does, Explanation, Policy, Refusal};
 
 /// A part of a line, whatever the files said that it is made of: what a terminal would obey, or take for the end of the line,
 /// is escaped.
@@ -53,7 +53,13 @@ impl fmt::Display for Explanation {
             write!(f, "{action}")?;
         }
         match &self.refusal {
-            Some(refusal) => line(f, format_args!("answer  {} {}", refusal.status, refusal.reason))?,
+            Some(Refusal { status: Some(status), reason }) => line(f, format_args!("answer  {status} {reason}"))?,
+            Some(Refusal { status: None, reason }) => line(
+                f,
+                format_args!(
+                    "answer  none: no certificate is for this name, and the TLS handshake is refused: {reason}"
+                ),
+            )?,
             None => match &self.unknown {
                 Some(why) => line(f, format_args!("answer  nobody can tell: {why}"))?,
                 None => line(f, format_args!("answer  the action's"))?,

@@ -178,7 +178,7 @@ fn authority<B>(request: &Request<B>, connection: &Connection) -> Result<Authori
 }
 
 /// Whether it could stand in `Host`.
-pub(super) fn is_authority(text: &str) -> bool {
+pub(crate) fn is_authority(text: &str) -> bool {
     HeaderValue::from_str(text).is_ok_and(|text| Authority::read(&text).is_some())
 }
 

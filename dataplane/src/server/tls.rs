@@ -104,6 +104,11 @@ impl Certificates {
         named.or(self.any.as_ref())
     }
 
+    /// Whether a name, or a client that says none, gets a certificate. Otherwise the handshake is refused.
+    pub fn has(&self, server_name: Option<&str>) -> bool {
+        self.find(server_name).is_some()
+    }
+
     /// Whether a connection that was opened for `server_name` may carry a request for `host`: if it is the same name, or
     /// if `host` would have got the same certificates. Otherwise the answer is 421, and the client opens another.
     pub fn fit(&self, server_name: Option<&str>, host: &str) -> bool {
@@ -214,7 +219,7 @@ impl Acceptor {
     pub(super) async fn accept(&self, tcp: TcpStream) -> Result<Secured, HandshakeError> {
         let mut start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
         let name = start.client_hello().server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
-        if self.table.load().certificates().find(name.as_deref()).is_none() {
+        if !self.table.load().certificates().has(name.as_deref()) {
             // TLS 1.2 and 1.3 alike: a fatal alert in the clear. Without a certificate there is no handshake to tell it in.
             const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
             start.io.write_all(&UNRECOGNIZED_NAME).await?;

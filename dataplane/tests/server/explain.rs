@@ -132,7 +132,7 @@ fn foreseen(gateway: &Gateway, url: &str, headers: &[(&str, &str)]) -> Outcome {
     let request = ExplainRequest::parse("GET", url, lines.iter().map(String::as_str), Some("127.0.0.1")).unwrap();
     let table = gateway.running.shared.table();
     let said = explain(&table, &request, Instant::now(), SystemTime::now());
-    said.refusal.map_or((200, None), |refusal| (refusal.status, Some(refusal.reason.to_owned())))
+    said.refusal.map_or((200, None), |refusal| (refusal.status.unwrap_or_default(), Some(refusal.reason.to_owned())))
 }
 
 fn happened(answer: &Answer) -> Outcome {

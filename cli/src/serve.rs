@@ -1,6 +1,6 @@
 //! What `standalone` and `dataplane` have in common: flags, the ready line, the end.
 
-use std::{io::Write, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{io::Write, net::SocketAddr, ops::RangeInclusive, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -26,25 +26,25 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
     proxy_protocol: Vec<IpNet>,
     /// Time for the TLS handshake and the head of the first request, and for each head after its first byte
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     header_timeout: Duration,
     /// How long a connection may be kept without a request
-    #[arg(long, value_name = "TIME", default_value = "75s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "75s", value_parser = some_time)]
     idle_timeout: Duration,
     /// How long a client may be silent within a request's body
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = some_time)]
     body_idle_timeout: Duration,
     /// Of a request's head
-    #[arg(long, value_name = "SIZE", default_value = "64Ki", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64Ki", value_parser = head)]
     max_header_bytes: usize,
     /// Of a request's head
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
     max_headers: u16,
     /// Of all clients; the next is closed at once
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: u32,
     /// Concurrent HTTP/2 streams of a connection
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: u32,
     /// After SIGTERM: how long accepting goes on while readiness is down already
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
@@ -63,18 +63,38 @@ enum Where {
 /// An address alone is a range of one.
 fn range(text: &str) -> Result<IpNet, String> {
     let alone = text.parse::<std::net::IpAddr>().map(IpNet::from);
-    alone
+    let range: IpNet = alone
         .or_else(|_| text.parse())
-        .map_err(|_| format!("`{text}` is no range: write one such as 10.0.0.0/8 or fd00::/8"))
+        .map_err(|_| format!("`{text}` is no range: write one such as 10.0.0.0/8 or fd00::/8"))?;
+    // Whoever is in it is believed: nobody is to guess whether one address was meant or all of them.
+    if range.trunc() != range {
+        let (all, one) = (range.trunc(), range.addr());
+        return Err(format!(
+            "`{text}` has bits beyond its length: write {all} for the whole range, or {one} for the one"
+        ));
+    }
+    Ok(range)
 }
 
 fn time(text: &str) -> Result<Duration, String> {
     text.parse::<duration::Duration>().map(duration::Duration::get).map_err(|error| error.to_string())
 }
 
-fn size(text: &str) -> Result<usize, String> {
+/// Of what would be cut off at once if it took no time.
+fn some_time(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        Duration::ZERO => Err("nothing is done in no time: write one such as 10s".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// Of a head, in bytes: below it few requests have room, and memory is taken by whoever sends one.
+const HEAD: RangeInclusive<u64> = 1024..=16 << 20;
+
+fn head(text: &str) -> Result<usize, String> {
     let size: quantity::Quantity = text.parse().map_err(|error: quantity::InvalidQuantity| error.to_string())?;
-    usize::try_from(size.bytes()).map_err(|_| format!("`{text}` is more than this machine can hold"))
+    let bytes = Some(size.bytes()).filter(|bytes| HEAD.contains(bytes)).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| format!("`{text}` is no size for a head: write 1Ki to 16Mi"))
 }
 
 impl ServeArgs {

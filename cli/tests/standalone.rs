@@ -34,6 +34,8 @@ fn site(address: SocketAddr) -> String {
     )
 }
 
+const GOOD: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}";
+
 fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().unwrap();
     for (name, text) in files {
@@ -105,5 +107,17 @@ async fn an_address_that_is_taken_and_a_folder_that_is_not_there_are_errors_that
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(error.contains(names), "{error}");
         assert!(output.stdout.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_comes_from_outside_begins_no_line_of_a_text_log_and_commands_no_terminal() {
+    let folder = folder(&[("good.yaml", GOOD)]);
+    fs::write(folder.path().join("a\nFORGED\u{1b}[2J\u{202e}.yaml"), "{").unwrap();
+    let gateway = Gateway::standalone(folder.path(), &["--log", "text"]).await;
+    let line = gateway.logged("FORGED").await;
+    assert!(line.contains("WARN") && line.contains(r"a\nFORGED\u{1b}[2J\u{202e}.yaml"), "{line}");
+    for line in gateway.stop().await.log {
+        assert!(!line.starts_with("FORGED") && !line.contains("\u{202e}"), "{line:?}");
     }
 }

@@ -99,7 +99,7 @@ async fn a_certificate_that_ends_while_it_is_served_is_told_though_no_file_chang
     let mut params = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
     params.not_after = (SystemTime::now() + Duration::from_secs(2)).into();
     let end = params.not_after.unix_timestamp();
-    let (secret, _) = tls_of(params);
+    let (secret, _) = tls_of(&params);
     let folder = folder(&[("tls.yaml", &secret), ("route.yaml", &route)]);
     let gateway = Gateway::standalone(folder.path(), &[]).await;
     let said = gateway.page_until("/objects", |page| page.text().contains("ended at")).await.json();

@@ -10,10 +10,10 @@ use crate::{Gateway, folder, gateway::replace, site};
 
 /// A Secret for `shop.example`, and its chain.
 pub(crate) fn tls() -> (String, String) {
-    tls_of(CertificateParams::new(vec!["shop.example".to_owned()]).unwrap())
+    tls_of(&CertificateParams::new(vec!["shop.example".to_owned()]).unwrap())
 }
 
-pub(crate) fn tls_of(params: CertificateParams) -> (String, String) {
+pub(crate) fn tls_of(params: &CertificateParams) -> (String, String) {
     let pair = KeyPair::generate().unwrap();
     let chain = params.self_signed(&pair).unwrap().pem();
     let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header::HOST};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -33,6 +33,9 @@ pub(super) async fn serve(stream: TcpStream, guard: Guard, answers: Answers) {
 
 /// Pages are made beside the runtime: the whole table as JSON takes its time.
 async fn answer(request: Request<()>, guard: Guard, answers: Answers) -> Response<Bytes> {
+    if request.headers().get_all(HOST).iter().count() > 1 {
+        return page::text(StatusCode::BAD_REQUEST, "a request has one Host");
+    }
     if guard == Guard::Local
         && let Err(why) = host::check(&request)
     {

@@ -98,7 +98,7 @@ impl ExplainRequest {
             .map_err(|why| InvalidRequest::Path { path: uri.path().to_owned(), why: why.to_string() })?
             .into_owned();
         let source = address(source.unwrap_or("127.0.0.1"))?;
-        let target = target(&method, &uri, &map, Connection::new(source, source, scheme, None, &[]))?;
+        let target = target(&method, &uri, &map, &Connection::new(source, source, scheme, None, &[]))?;
         Ok(Self {
             method,
             scheme,
@@ -159,15 +159,14 @@ impl ExplainRequest {
 }
 
 /// The head as the gateway reads it; how many headers it takes is a flag's matter.
-fn target(method: &Method, uri: &Uri, headers: &HeaderMap, connection: Connection) -> Result<Target, InvalidRequest> {
+fn target(method: &Method, uri: &Uri, headers: &HeaderMap, connection: &Connection) -> Result<Target, InvalidRequest> {
     let mut request = http::Request::new(());
     *request.method_mut() = method.clone();
     let origin = uri.path_and_query().map_or("/", |origin| origin.as_str());
     *request.uri_mut() = origin.parse().map_err(|_| InvalidRequest::Refused)?;
     *request.headers_mut() = headers.clone();
     let bounds = Bounds { max_headers: usize::MAX, ..Bounds::default() };
-    Target::read(&request, &connection, HeaderValue::from_static("-"), &[], &bounds)
-        .map_err(|_| InvalidRequest::Refused)
+    Target::read(&request, connection, HeaderValue::from_static("-"), &[], &bounds).map_err(|_| InvalidRequest::Refused)
 }
 
 /// Lower case, without the final dot.

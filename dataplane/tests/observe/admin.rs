@@ -158,3 +158,16 @@ async fn a_web_page_reads_nothing_and_changes_nothing_through_a_name_of_its_own(
         [405]
     );
 }
+
+#[tokio::test]
+async fn a_request_with_two_hosts_is_refused_wherever_it_is_asked() {
+    let settings = Settings { probe: Some(([127, 0, 0, 1], 0).into()), ..Settings::default() };
+    let gateway = Gateway::with(settings, Snapshot::default()).await;
+    let addresses = &gateway.running.addresses;
+    for address in [addresses.admin.unwrap(), addresses.probe.unwrap()] {
+        let head = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let answer = exchange(address, head).await.unwrap();
+        let text = String::from_utf8_lossy(&answer.bytes).into_owned();
+        assert!(text.starts_with("HTTP/1.1 400 ") && text.ends_with("a request has one Host\n"), "{text}");
+    }
+}

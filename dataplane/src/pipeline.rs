@@ -55,7 +55,7 @@ struct Exchange<'a> {
 pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<Request<Upload>>) -> Response<Recorded> {
     let table = worker.table();
     let id = request::keep(request.headers()).unwrap_or_else(|| worker.request_id());
-    let grpc = headers::is_grpc(request.headers());
+    let grpc = headers::is_grpc(&request);
     let head = request.method() == Method::HEAD;
     let http2 = request.version() == Version::HTTP_2;
     let settings = &worker.settings;
@@ -268,6 +268,9 @@ fn limits_of<'t>(
     scope: &Scope<'_>,
     now: Instant,
 ) -> Result<Permit<'t>, Reject> {
+    if rule.limits.is_empty() {
+        return Ok(Permit::default());
+    }
     if rule.limits.iter().any(|guard| matches!(guard, Guard::Closed(_))) {
         return Err(Reason::PolicyInvalid.into());
     }

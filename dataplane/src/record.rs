@@ -64,7 +64,7 @@ impl Recorder {
         if let Some(feed) = &self.feed {
             let mut line = Line::headless(self.space(), SystemTime::now(), &self.stamp);
             line.client(peer);
-            line.target(id, "", "");
+            line.target(id.as_bytes(), "", "");
             line.answered(reason.status(), counted.reason);
             let line = line.finish(counted.took, (0, sent), End::Complete);
             feed.put(&line);
@@ -154,7 +154,7 @@ impl Record {
     pub fn target(&mut self, target: &Target) {
         if let Some(line) = &mut self.line {
             line.client(target.client.source);
-            line.target(target.id(), target.host(), target.path());
+            line.target(target.id_value().as_bytes(), target.host(), target.path());
         }
     }
 

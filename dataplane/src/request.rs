@@ -8,6 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
     ops::Deref,
+    rc::Rc,
     sync::Arc,
 };
 
@@ -122,7 +123,7 @@ pub struct Connection {
     /// The last `Host`, and the `Forwarded` that belongs to it: nearly always the next request's too.
     forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
     /// The last `Host`, and what it says.
-    authority: RefCell<Option<target::Authority>>,
+    authority: RefCell<Option<Rc<target::Authority>>>,
 }
 
 impl Connection {

@@ -208,7 +208,8 @@ pub async fn send(
     call: Call<'_>,
     mut request: Box<Request<Upload>>,
 ) -> Result<Response<Box<UpstreamBody>>, Failure> {
-    let upgrade = match request.headers().contains_key(UPGRADE) {
+    let may_upgrade = !request.extensions().is_empty() && request.headers().contains_key(UPGRADE);
+    let upgrade = match may_upgrade {
         true => request.extensions_mut().remove::<OnUpgrade>(),
         false => None,
     };

@@ -47,9 +47,41 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, BadPath> {
 
 /// Nothing to decode, to merge, to resolve or to refuse.
 fn is_plain(path: &[u8]) -> bool {
-    let clean = path.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';'));
-    clean && !path.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'/' | b'.'))
+    let mut before = Class::Plain;
+    path.iter().all(|byte| {
+        let class = CLASSES[usize::from(*byte)];
+        let plain = class != Class::Odd && !(before == Class::Slash && matches!(class, Class::Slash | Class::Dot));
+        before = class;
+        plain
+    })
 }
+
+/// What a byte may be in a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Plain,
+    Dot,
+    Slash,
+    /// To be looked at more closely.
+    Odd,
+}
+
+/// Of every byte.
+static CLASSES: [Class; 256] = {
+    let mut classes = [Class::Odd; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'/' => Class::Slash,
+            b'.' => Class::Dot,
+            b'%' | b'\\' | b';' => Class::Odd,
+            graphic if graphic.is_ascii_graphic() => Class::Plain,
+            _ => Class::Odd,
+        };
+        byte += 1;
+    }
+    classes
+};
 
 /// Decodes what is unreserved, puts other escapes in upper case and escapes what is not ASCII.
 fn decode(path: &str) -> Result<String, BadPath> {

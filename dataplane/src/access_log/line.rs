@@ -15,6 +15,9 @@ use crate::{reject::Reason, request::RuleName};
 /// Bytes of one field of a client's at most; the rest is cut off.
 const MAX_FIELD: usize = 2048;
 
+/// Of addresses over IPv4.
+const LONGEST: &str = "\"255.255.255.255:65535\"";
+
 /// A JSON object that is being written. Fields that have nothing to say are absent.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -92,8 +95,10 @@ impl Line {
     /// `space` is memory to write in.
     pub(crate) fn begin(space: Vec<u8>, now: SystemTime, stamp: &Stamp, method: &Method, version: Version) -> Self {
         let mut line = Self::headless(space, now, stamp);
-        line.text(name!("method"), method.as_str().as_bytes());
-        line.text(name!("protocol"), protocol(version).as_bytes());
+        // Neither needs to be escaped: a method is a token.
+        line.name(concat!(name!("method"), "\""));
+        line.name(method.as_str());
+        line.name(protocol(version));
         line
     }
 
@@ -114,8 +119,8 @@ impl Line {
         self.address(address);
     }
 
-    pub(crate) fn target(&mut self, id: &str, host: &str, path: &str) {
-        self.text(name!("requestId"), id.as_bytes());
+    pub(crate) fn target(&mut self, id: &[u8], host: &str, path: &str) {
+        self.text(name!("requestId"), id);
         self.text(name!("host"), host.as_bytes());
         self.text(name!("path"), path.as_bytes());
     }
@@ -173,7 +178,7 @@ impl Line {
         self.text
     }
 
-    fn name(&mut self, name: &'static str) {
+    fn name(&mut self, name: &str) {
         self.text.extend_from_slice(name.as_bytes());
     }
 
@@ -203,15 +208,27 @@ impl Line {
     /// As `Display` writes it, which takes several times as long.
     fn address(&mut self, address: SocketAddr) {
         let SocketAddr::V4(four) = address else { return self.write(format_args!("\"{address}\"")) };
-        let mut before = b'"';
-        for octet in four.ip().octets() {
-            self.text.push(before);
-            self.text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
-            before = b'.';
+        // Put together apart: the line's memory need be made sure of only once.
+        let (mut text, mut length) = ([b'"'; LONGEST.len()], 1);
+        let mut put = |byte| {
+            text[length] = byte;
+            length += 1;
+        };
+        for (place, octet) in four.ip().octets().into_iter().enumerate() {
+            if place > 0 {
+                put(b'.');
+            }
+            if octet >= 100 {
+                put(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                put(b'0' + octet / 10 % 10);
+            }
+            put(b'0' + octet % 10);
         }
-        self.text.push(b':');
-        self.text.extend_from_slice(itoa::Buffer::new().format(four.port()).as_bytes());
-        self.text.push(b'"');
+        put(b':');
+        itoa::Buffer::new().format(four.port()).bytes().for_each(&mut put);
+        self.text.extend_from_slice(&text[..=length]); // with the quote behind it
     }
 
     fn write(&mut self, text: std::fmt::Arguments<'_>) {
@@ -284,13 +301,14 @@ fn date(days: u64) -> (u64, u64, u64) {
     (year + era * 400, month, of_month)
 }
 
+/// With what stands before it, behind the method.
 fn protocol(version: Version) -> &'static str {
     match version {
-        Version::HTTP_09 => "HTTP/0.9",
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_11 => "HTTP/1.1",
-        Version::HTTP_2 => "HTTP/2",
-        Version::HTTP_3 => "HTTP/3",
-        _ => "",
+        Version::HTTP_09 => "\",\"protocol\":\"HTTP/0.9\"",
+        Version::HTTP_10 => "\",\"protocol\":\"HTTP/1.0\"",
+        Version::HTTP_11 => "\",\"protocol\":\"HTTP/1.1\"",
+        Version::HTTP_2 => "\",\"protocol\":\"HTTP/2\"",
+        Version::HTTP_3 => "\",\"protocol\":\"HTTP/3\"",
+        _ => "\"",
     }
 }

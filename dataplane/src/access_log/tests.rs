@@ -93,7 +93,7 @@ fn a_line_says_who_asked_for_what_and_what_came_of_it() {
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_210_096_007);
     let mut line = Line::begin(b"left over".to_vec(), now, &Stamp::default(), &Method::GET, Version::HTTP_2);
     line.client(([192, 0, 2, 1], 5000).into());
-    line.target("r-1", "shop.example", "/orders/7");
+    line.target(b"r-1", "shop.example", "/orders/7");
     line.user_agent(b"curl/8");
     let name = RuleName { namespace: "shop".into(), route: "orders".into(), rule: "read".into() };
     line.rule(&name);
@@ -117,7 +117,7 @@ fn nothing_that_a_client_sends_leaves_its_field() {
     hostile.extend("\u{2028}\u{85}ä\",\"status\":200,\"x\":\"".as_bytes());
     let mut line = Line::begin(Vec::new(), SystemTime::UNIX_EPOCH, &Stamp::default(), &Method::GET, Version::HTTP_11);
     line.user_agent(&hostile);
-    line.target("", &"h".repeat(10_000), "/");
+    line.target(b"", &"h".repeat(10_000), "/");
     let line = line.finish(Duration::ZERO, (0, 0), End::Complete);
     assert!(line[..line.len() - 1].iter().all(|byte| *byte >= 0x20), "no control character");
     let value = parse(&line);

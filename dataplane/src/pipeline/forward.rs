@@ -83,7 +83,9 @@ fn prepare(
             path = Some(new.apply(exchange.target.path(), found.prefix));
         }
     }
-    *request.uri_mut() = exchange.target.origin(path.as_deref(), caller.query.as_deref())?;
+    if path.is_some() || caller.query.is_some() || !exchange.target.is_origin() {
+        *request.uri_mut() = exchange.target.origin(path.as_deref(), caller.query.as_deref())?;
+    }
     Ok(())
 }
 

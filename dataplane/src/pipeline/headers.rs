@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use crate::{
     body::AnswerBody,
@@ -20,8 +20,10 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+/// Its method is always POST.
+pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
+    let kind = || request.headers().get(header::CONTENT_TYPE);
+    request.method() == Method::POST && kind().is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 pub(super) fn empty(status: StatusCode) -> Response<AnswerBody> {
@@ -109,7 +111,10 @@ pub(super) fn onward<B>(
     headers.reserve(ADDED); // at once, not by doubling
     connection.tell(headers, target.authority(), &target.client);
     headers.insert(crate::request::X_REQUEST_ID, target.id_value().clone());
-    headers.insert(header::HOST, target.authority().clone());
+    // What a connection's own headers name is gone, be it the host.
+    if rare.hop || !target.is_host_said() {
+        headers.insert(header::HOST, target.authority().clone());
+    }
     caller.apply(headers);
     if rare.trailer {
         restrict_trailers(headers, |name| {
@@ -137,6 +142,19 @@ impl Rare {
     fn among(headers: &HeaderMap) -> Self {
         let mut rare = Self::default();
         for name in headers.keys() {
+            // What nearly every head has.
+            if matches!(
+                *name,
+                header::ACCEPT
+                    | header::ACCEPT_ENCODING
+                    | header::CONTENT_LENGTH
+                    | header::CONTENT_TYPE
+                    | header::DATE
+                    | header::HOST
+                    | header::USER_AGENT
+            ) {
+                continue;
+            }
             let name = name.as_str().as_bytes();
             match name.len() {
                 2 => rare.hop |= name == b"te",

@@ -1,5 +1,7 @@
 //! What a request's head asks for: host, path, query, in the one form that route, policy and backend all read.
 
+use std::rc::Rc;
+
 use http::{HeaderValue, Method, Request, Uri, Version, header};
 use ipnet::IpNet;
 
@@ -17,19 +19,19 @@ pub struct Target {
     uri: Uri,
     /// If the client wrote it otherwise.
     path: Option<String>,
-    authority: Authority,
+    authority: Rc<Authority>,
+    /// `Host` says just that, and alone.
+    said: bool,
     id: HeaderValue,
     pub client: Client,
 }
 
 /// What the client calls us: host and port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Authority {
     text: HeaderValue,
-    /// If it is not simply the beginning of `text`.
-    lower: Option<String>,
-    /// Of the host in `text`, without final dot.
-    length: usize,
+    /// In lower case, without final dot.
+    host: String,
     port: Option<u16>,
 }
 
@@ -58,9 +60,9 @@ impl Target {
                 if normal == path { None } else { Some(normal.into_owned()) }
             }
         };
-        let authority = authority(request, connection)?;
+        let (authority, said) = authority(request, connection)?;
         let client = Client::of(connection, request.headers(), trusted);
-        Ok(Self { uri: uri.clone(), path, authority, id, client })
+        Ok(Self { uri: uri.clone(), path, authority, said, id, client })
     }
 
     /// In normal form; `*` for the server itself.
@@ -75,7 +77,7 @@ impl Target {
 
     /// Lower case, without port and final dot.
     pub fn host(&self) -> &str {
-        self.authority.host()
+        &self.authority.host
     }
 
     /// The port in `Host`.
@@ -86,6 +88,11 @@ impl Target {
     /// `Host`, as the client sent it.
     pub fn authority(&self) -> &HeaderValue {
         &self.authority.text
+    }
+
+    /// Whether the request's `Host` is what [`Self::authority`] says.
+    pub(crate) fn is_host_said(&self) -> bool {
+        self.said
     }
 
     /// `x-request-id`.
@@ -100,6 +107,11 @@ impl Target {
 
     pub fn scheme(&self) -> Scheme {
         self.client.scheme
+    }
+
+    /// The client's target is in origin form, and its path in normal form.
+    pub(crate) fn is_origin(&self) -> bool {
+        self.path.is_none() && self.uri.authority().is_none()
     }
 
     /// Path and query for the backend, in origin form. `path` and `query` in place of the client's.
@@ -143,7 +155,8 @@ fn is_padded<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_2 && request.headers().values().any(padded)
 }
 
-fn authority<B>(request: &Request<B>, connection: &Connection) -> Result<Authority, Reject> {
+/// And whether `Host` says just that.
+fn authority<B>(request: &Request<B>, connection: &Connection) -> Result<(Rc<Authority>, bool), Reject> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() || request.method() == Method::CONNECT {
@@ -160,18 +173,18 @@ fn authority<B>(request: &Request<B>, connection: &Connection) -> Result<Authori
             let asked = Authority::read(&asked).ok_or_else(bad)?;
             match host {
                 // In absolute form the target counts, whatever `Host` says (RFC 9112, 3.2.2); but there has to be one.
-                Some(_) if !http2 => Ok(asked),
+                Some(_) if !http2 => Ok((asked.into(), false)),
                 None if !http2 && request.version() == Version::HTTP_11 => Err(bad()),
                 // A request of two hosts is malformed (RFC 9113, 8.3.1).
-                Some(host) if Authority::read(host).is_none_or(|host| host.host() != asked.host()) => Err(bad()),
-                Some(_) | None => Ok(asked),
+                Some(host) if Authority::read(host).is_none_or(|host| host.host != asked.host) => Err(bad()),
+                Some(_) | None => Ok((asked.into(), false)),
             }
         }
-        (None, Some(host)) => connection.authority(host).ok_or_else(bad),
+        (None, Some(host)) => Ok((connection.authority(host).ok_or_else(bad)?, true)),
         // The first HTTP had no `Host`: the address is its name for us.
         (None, None) if request.version() < Version::HTTP_11 => {
             let address = HeaderValue::try_from(connection.local.to_string()).map_err(|_| bad())?;
-            Authority::read(&address).ok_or_else(bad)
+            Ok((Authority::read(&address).ok_or_else(bad)?.into(), false))
         }
         (None, None) => Err(bad()),
     }
@@ -184,14 +197,14 @@ pub(crate) fn is_authority(text: &str) -> bool {
 
 impl Connection {
     /// What a `Host` says: nearly always what the one before it said.
-    fn authority(&self, host: &HeaderValue) -> Option<Authority> {
+    fn authority(&self, host: &HeaderValue) -> Option<Rc<Authority>> {
         let mut cached = self.authority.borrow_mut();
         if let Some(authority) = cached.as_ref().filter(|authority| authority.text == host) {
-            return Some(authority.clone());
+            return Some(Rc::clone(authority));
         }
         // A copy: the value that was read shares the whole buffer of its head, which would stay as long as this.
         let copy = HeaderValue::from_bytes(host.as_bytes()).ok()?;
-        *cached = Authority::read(&copy);
+        *cached = Authority::read(&copy).map(Rc::new);
         cached.clone()
     }
 }
@@ -225,13 +238,7 @@ impl Authority {
         if host.is_empty() || host.ends_with('.') || host.starts_with('.') {
             return None;
         }
-        let lower = host.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| host.to_ascii_lowercase());
-        Some(Self { text: text.clone(), lower, length: host.len(), port })
-    }
-
-    fn host(&self) -> &str {
-        // Invariant: it was text when it was read.
-        self.lower.as_deref().unwrap_or_else(|| self.text.to_str().map_or("", |text| &text[..self.length]))
+        Some(Self { text: text.clone(), host: host.to_ascii_lowercase(), port })
     }
 }
 

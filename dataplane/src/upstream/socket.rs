@@ -9,7 +9,7 @@ use std::{
 
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, ReadHalf, WriteHalf},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -75,11 +75,10 @@ impl Socket {
     /// Whether something has come that nobody asked for, be it the end, as far as the event loop knows. What TLS says to itself
     /// does not count.
     pub(super) fn has_come(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut one = [0];
-        let mut one = ReadBuf::new(&mut one);
         match self {
-            Self::Plain(stream) => stream.poll_peek(cx, &mut one).is_ready(),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, &mut one).is_ready(),
+            // It need not wake anybody: who waits for an answer asks to be woken then.
+            Self::Plain(stream) => !is_blocked(&stream.try_io(Interest::READABLE, || peek(stream))),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, &mut ReadBuf::new(&mut [0])).is_ready(),
         }
     }
 
@@ -89,9 +88,16 @@ impl Socket {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.stream.get_ref().0,
         };
-        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        !matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Err(error) if would_block(&error))
+        !is_blocked(&peek(stream))
     }
+}
+
+fn peek(stream: &TcpStream) -> io::Result<usize> {
+    SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])
+}
+
+fn is_blocked(peeked: &io::Result<usize>) -> bool {
+    matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl AsyncRead for Secured {

@@ -38,7 +38,7 @@ async fn before_the_first_whole_snapshot_every_request_is_told_to_come_again_and
         let early = client.get("/x").await.unwrap();
         assert_eq!((early.status.as_u16(), early.header("retry-after")), (503, Some("1")));
         assert_eq!(early.json()["reason"], "not_ready");
-        let early = client.get_with("/shop.Orders/List", &[("content-type", "application/grpc")]).await.unwrap();
+        let early = client.post("/shop.Orders/List", &[("content-type", "application/grpc")], "").await.unwrap();
         assert_eq!((early.status.as_u16(), early.header("grpc-status")), (200, Some("14")));
     }
     let server = "OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";

@@ -2,12 +2,15 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::super::stream::{Phase, Pulse};
 use crate::Bounds;
@@ -22,6 +25,8 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// when a head has begun and is not complete at once.
 pub(super) struct Watchdog {
     sleep: Pin<Box<Sleep>>,
+    /// The timer knows whom to wake: the connection's task, which stays the same.
+    armed: bool,
     watch: Watch,
     header_timeout: Duration,
     step: Duration,
@@ -51,7 +56,7 @@ impl Watchdog {
         let step = bounds.idle_timeout / STEPS;
         let watch = if deadline.is_some() { Watch::Head } else { Watch::Step };
         let sleep = Box::pin(sleep_until(deadline.unwrap_or_else(|| Instant::now() + step)));
-        Self { sleep, watch, header_timeout: bounds.header_timeout, step, beats: 0, quiet: 0 }
+        Self { sleep, armed: false, watch, header_timeout: bounds.header_timeout, step, beats: 0, quiet: 0 }
     }
 
     /// From now on idle connections are closed soon.
@@ -77,7 +82,7 @@ impl Watchdog {
             }
             (Watch::Step, Phase::Idle | Phase::Busy) | (Watch::Head, Phase::Head) => {}
         }
-        while self.sleep.as_mut().poll(cx).is_ready() {
+        while self.is_due(cx) {
             if let Watch::Head = self.watch {
                 return Poll::Ready(Verdict::Close);
             }
@@ -96,7 +101,18 @@ impl Watchdog {
         Poll::Pending
     }
 
+    /// The timer itself is asked only after it was set: the rest of the time it is enough to look.
+    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.armed {
+            // A task that has used up its budget would not be noted.
+            self.armed = pin!(unconstrained(self.sleep.as_mut())).poll(cx).is_pending();
+            return !self.armed;
+        }
+        self.sleep.is_elapsed()
+    }
+
     fn again(&mut self, after: Duration) {
+        self.armed = false;
         self.sleep.as_mut().reset(Instant::now() + after);
     }
 }

@@ -95,6 +95,10 @@ impl HeaderEdits {
         changed.chain(&self.remove)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names().next().is_none()
+    }
+
     pub fn apply(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.set {
             headers.insert(name, value.clone());

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use ipnet::IpNet;
 use serde_json::Value;
 
-pub use forwarded::Client;
+pub use forwarded::{Client, Ours};
 pub(crate) use id::RequestIds;
 pub use id::{X_REQUEST_ID, keep};
 pub use target::Target;
@@ -122,6 +122,8 @@ pub struct Connection {
     pub(crate) cut: Cell<bool>,
     /// The last `Host`, and the `Forwarded` that belongs to it: nearly always the next request's too.
     forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// The last `Host`, and all that a backend is told of it and the client, as text.
+    told: RefCell<Option<(HeaderValue, Box<[u8]>)>>,
     /// The last `Host`, and what it says.
     authority: RefCell<Option<Rc<target::Authority>>>,
 }
@@ -146,6 +148,7 @@ impl Connection {
             peer_text: HeaderValue::from_str(&peer.ip().to_string()).expect("an address is a value (invariant)"),
             cut: Cell::new(false),
             forwarded: RefCell::new(None),
+            told: RefCell::new(None),
             authority: RefCell::new(None),
         }
     }

@@ -60,7 +60,7 @@ use self::{
     timer::{Expired, Timer},
     transport::Transport,
 };
-use crate::{metrics::Label, reject::Reason};
+use crate::{metrics::Label, reject::Reason, request::Ours};
 
 /// A backend and what lives of it: turns, counts of requests and connections, waiting requests. Shared by all workers; it
 /// moves to the next table when its configuration is equal, and endpoint by endpoint otherwise.
@@ -85,6 +85,8 @@ pub struct Call<'a> {
     /// Of the request's key, for a consistent hash.
     pub hash: Option<u64>,
     pub retry: Option<&'a Retry>,
+    /// Goes with the request's own headers, none of which is one of these, and stays if the call fails.
+    pub ours: Option<Ours<'a>>,
     /// When the whole exchange has to be over: `request_timeout`.
     pub deadline: Option<Instant>,
     /// How long one attempt may take until the answer's head: `backend_timeout`.
@@ -264,7 +266,7 @@ async fn attempt(
     upgrade: Option<&OnUpgrade>,
     tried: &mut Vec<u64>,
 ) -> Result<Response<Box<UpstreamBody>>, Failure> {
-    let Call { backend, deadline, attempt_timeout, stream_idle, client, called, tunnel, .. } = *call;
+    let Call { backend, ours, deadline, attempt_timeout, stream_idle, client, called, tunnel, .. } = *call;
     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         return Err(Failure::new(Reason::RequestTimeout, Some(request))); // nobody waits for what would come
     }
@@ -294,7 +296,7 @@ async fn attempt(
     if call.retry.is_some() {
         tried.push(endpoint.id);
     }
-    let mut attempt = Attempt::new(pools, endpoint, bounds, client, timer, stream_idle);
+    let mut attempt = Attempt::new(pools, endpoint, bounds, client, timer, stream_idle, ours);
     let flight = match attempt.begin().await {
         Ok(flight) => flight,
         Err(reason) => return Err(Failure::unwritten(reason, request)),

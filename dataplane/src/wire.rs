@@ -17,7 +17,7 @@ pub(crate) use answer::{Answer, AnswerBounds, AnswerHead, read_answer};
 pub(crate) use body::{Decoder, Piece};
 pub(crate) use chunks::Bounds;
 pub(crate) use request::{LONG, NotRead, RequestHead, read_request};
-pub(crate) use write::{Outgoing, Size, Told, announced, head_of_answer, head_of_request};
+pub(crate) use write::{Outgoing, Size, Told, announced, field, head_of_answer, head_of_request};
 
 /// Fields of one head; hyper's own bound for answers. A request with more is hyper's.
 const MAX_FIELDS: usize = 100;
@@ -74,12 +74,12 @@ pub(crate) fn may_be_whole(buffer: &[u8], known: usize) -> bool {
             || memchr::memchr_iter(b'\n', fresh).any(|at| matches!(&fresh[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..])))
 }
 
-/// An empty map with the memory of one that is not needed any more, unless that was unusually large.
-pub(crate) fn emptied(mut map: HeaderMap) -> HeaderMap {
+/// Empties a map that is not needed any more. It keeps its memory for the next head, unless that is unusually much.
+pub(crate) fn empty(map: &mut HeaderMap) {
     const MOST: usize = 64;
     if map.capacity() > MOST {
-        return HeaderMap::new();
+        *map = HeaderMap::new();
+    } else {
+        map.clear();
     }
-    map.clear();
-    map
 }

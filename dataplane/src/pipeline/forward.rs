@@ -14,6 +14,7 @@ use crate::{
     body::AnswerBody,
     filter::HeaderEdits,
     reject::{Reason, Reject},
+    request::Ours,
     table::{
         Found,
         rule::{Destination, Fallback, Forward, Rule, Target as Share},
@@ -33,13 +34,13 @@ pub(super) async fn forward(
     exchange.deadline.set(deadline::of(exchange, rule, request.headers())?); // as the client said it
     let share = forward.rotation.turn().map(|turn| &forward.backends[turn]);
     let mut sticky = sticky(exchange, forward, share.map(|share| share.to), &request);
-    prepare(exchange, forward, found, share, caller, &mut request)?;
+    let ours = prepare(exchange, forward, found, share, caller, &mut request)?;
     let wants_upgrade = request.headers().contains_key(http::header::UPGRADE);
     let fate = request.body().fate();
     let sent = match share.map(|share| share.to) {
         None => Err(Failure::new(Reason::NoEndpoints, Some(request))),
         Some(Destination::Reject(reason)) => return Err(reason.into()),
-        Some(to @ Destination::Backend(_)) => call(exchange, forward, rule, (to, sticky.hash), request).await,
+        Some(to @ Destination::Backend(_)) => call(exchange, forward, rule, (to, sticky.hash), ours, request).await,
     };
     match sent {
         Ok(answer) => {
@@ -48,7 +49,7 @@ pub(super) async fn forward(
             Ok(answer)
         }
         Err(_) if fate.is_clients_fault() => Err(Reason::BadRequest.into()), // nobody else can do better
-        Err(failure) => fall_back(exchange, forward, rule, failure, wants_upgrade).await,
+        Err(failure) => fall_back(exchange, forward, rule, ours, failure, wants_upgrade).await,
     }
 }
 
@@ -58,17 +59,18 @@ fn sticky(exchange: &Exchange<'_>, forward: &Forward, to: Option<Destination>, r
     Sticky::of(exchange, forward.balancing.as_deref().unwrap_or_else(own), request.headers())
 }
 
-/// The head as the backend gets it: ours, then what the rule changes, then what the reference changes.
-fn prepare(
-    exchange: &Exchange<'_>,
+/// The head as the backend gets it: ours, if they are not returned, then what the rule changes, then what the reference changes.
+fn prepare<'a>(
+    exchange: &Exchange<'a>,
     forward: &Forward,
     found: &Found<'_>,
     share: Option<&Share>,
     caller: &CallerHeaders<'_>,
     request: &mut Request<Upload>,
-) -> Result<(), Reject> {
+) -> Result<Option<Ours<'a>>, Reject> {
     let edits = [Some(&found.rule.request_headers), share.map(|share| &share.request_headers)];
-    headers::onward(request, exchange.target, exchange.connection, caller, edits);
+    let ours = Ours::new(exchange.connection, exchange.target);
+    let ours = headers::onward(request, exchange.target, ours, caller, edits);
     found.rule.request_headers.apply(request.headers_mut());
     if let Some(share) = share {
         share.request_headers.apply(request.headers_mut());
@@ -86,7 +88,7 @@ fn prepare(
     if path.is_some() || caller.query.is_some() || !exchange.target.is_origin() {
         *request.uri_mut() = exchange.target.origin(path.as_deref(), caller.query.as_deref())?;
     }
-    Ok(())
+    Ok(ours)
 }
 
 async fn call(
@@ -94,6 +96,7 @@ async fn call(
     forward: &Forward,
     rule: &Rule,
     (to, hash): (Destination, Option<u64>),
+    ours: Option<Ours<'_>>,
     request: Box<Request<Upload>>,
 ) -> Result<Response<Box<upstream::UpstreamBody>>, Failure> {
     let slot = match to {
@@ -107,6 +110,7 @@ async fn call(
         balancing: forward.balancing.as_deref(),
         hash,
         retry: forward.retry.as_deref(),
+        ours,
         deadline: exchange.deadline.get(),
         attempt_timeout: rule.timeouts.backend_request,
         stream_idle: rule.timeouts.stream_idle,
@@ -125,6 +129,7 @@ async fn fall_back(
     exchange: &Exchange<'_>,
     forward: &Forward,
     rule: &Rule,
+    ours: Option<Ours<'_>>,
     failure: Failure,
     wants_upgrade: bool,
 ) -> Result<Response<AnswerBody>, Reject> {
@@ -134,9 +139,12 @@ async fn fall_back(
     }
     match (&forward.fallback, request) {
         (Some(Fallback::Respond(response)), _) => Ok(respond(response, rule)),
-        (Some(Fallback::Backend(to)), Some(request)) => {
+        (Some(Fallback::Backend(to)), Some(mut request)) => {
+            if let Some(ours) = ours {
+                ours.insert(request.headers_mut()); // where HTTP/2 has put them already
+            }
             let mut sticky = sticky(exchange, forward, Some(*to), &request);
-            let answer = call(exchange, forward, rule, (*to, sticky.hash), request).await;
+            let answer = call(exchange, forward, rule, (*to, sticky.hash), None, request).await;
             let mut answer = back(answer.map_err(|failure| failure.reason)?, wants_upgrade, rule, None)?;
             sticky.tell(answer.headers_mut());
             Ok(answer)

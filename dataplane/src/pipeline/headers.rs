@@ -8,7 +8,7 @@ use crate::{
     body::AnswerBody,
     filter::HeaderEdits,
     policy::auth::{Admitted, AuthPolicy, Forwarded, looks_like},
-    request::{RequestView, Target},
+    request::{Ours, RequestView, Target},
     table::{
         Table,
         rule::{Guard, Rule},
@@ -82,14 +82,15 @@ impl<'t> CallerHeaders<'t> {
 /// Headers that each request gets from us.
 const ADDED: usize = 6;
 
-/// Takes off what was for us, and puts on what is for the backend. What the rule changes, its `edits`, comes after.
-pub(super) fn onward<B>(
+/// Takes off what was for us, and puts on what is for the backend. What the rule changes, its `edits`, comes after. If nothing
+/// else has a say in what `ours` are, they are left out and returned: as text they cost less than in a map.
+pub(super) fn onward<'a, B>(
     request: &mut Request<B>,
     target: &Target,
-    connection: &crate::request::Connection,
+    ours: Ours<'a>,
     caller: &CallerHeaders<'_>,
     edits: [Option<&HeaderEdits>; 2],
-) {
+) -> Option<Ours<'a>> {
     let headers = request.headers_mut();
     let rare = Rare::among(headers);
     if rare.hop {
@@ -102,15 +103,19 @@ pub(super) fn onward<B>(
     if rare.disguised {
         drop_disguised(headers);
     }
-    if rare.alleged && !connection.trusted {
+    if rare.alleged && !ours.heed_the_client() {
         drop_all(headers, is_alleged);
     }
     if rare.cookie {
         join_cookies(headers);
     }
-    headers.reserve(ADDED); // at once, not by doubling
-    connection.tell(headers, target.authority(), &target.client);
-    headers.insert(crate::request::X_REQUEST_ID, target.id_value().clone());
+    // A trailer is judged by the names in the map.
+    let apart = !rare.ours && !rare.trailer && !ours.heed_the_client() && caller.policy.is_none();
+    let apart = apart && edits.iter().flatten().all(|edits| edits.is_empty());
+    if !apart {
+        headers.reserve(ADDED); // at once, not by doubling
+        ours.insert(headers);
+    }
     // What a connection's own headers name is gone, be it the host.
     if rare.hop || !target.is_host_said() {
         headers.insert(header::HOST, target.authority().clone());
@@ -122,6 +127,7 @@ pub(super) fn onward<B>(
                 || edits.iter().flatten().any(|edits| edits.names().any(|edited| looks_like(name, edited)))
         });
     }
+    apart.then_some(ours)
 }
 
 /// What few heads have, found in one pass: a look-up of each would cost more than all the rest.
@@ -132,6 +138,8 @@ struct Rare {
     expect: bool,
     cookie: bool,
     trailer: bool,
+    /// One of [`Ours`].
+    ours: bool,
     /// What could be one of ours in disguise.
     disguised: bool,
     /// What only a proxy may say of its client.
@@ -177,6 +185,7 @@ impl Rare {
             // As long as one of ours.
             if matches!(name.len(), 9 | 12 | 14..=17) {
                 rare.disguised |= name.contains(&b'_');
+                rare.ours |= matches!(name, b"forwarded" | b"x-request-id") || name.starts_with(b"x-forwarded-");
             }
             rare.alleged |= is_alleged(name);
         }

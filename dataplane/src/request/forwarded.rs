@@ -13,7 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use ipnet::IpNet;
 
-use super::{Connection, Scheme, target::is_authority};
+use super::{Connection, Scheme, Target, X_REQUEST_ID, target::is_authority};
+use crate::wire;
 use element::{Element, elements};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -89,17 +90,56 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(found.ip().to_canonical(), found.port()))
 }
 
+/// The fields that every request gets from us on its way to a backend: who the client is, and the request's id.
+#[derive(Clone, Copy, Debug)]
+pub struct Ours<'a> {
+    connection: &'a Connection,
+    target: &'a Target,
+}
+
+impl<'a> Ours<'a> {
+    pub(crate) fn new(connection: &'a Connection, target: &'a Target) -> Self {
+        Self { connection, target }
+    }
+
+    /// What the client says in their place counts for something.
+    pub(crate) fn heed_the_client(&self) -> bool {
+        self.connection.trusted
+    }
+
+    /// On a request whose own are still there.
+    pub(crate) fn insert(&self, headers: &mut HeaderMap) {
+        self.connection.tell(headers, self.target.authority(), &self.target.client);
+        headers.insert(X_REQUEST_ID, self.target.id_value().clone());
+    }
+
+    /// The same as text, behind a head that has none of them.
+    pub(crate) fn write(&self, text: &mut Vec<u8>) {
+        self.connection.told(self.target.authority(), text);
+        wire::field(text, &X_REQUEST_ID, self.target.id_value().as_bytes());
+    }
+}
+
 impl Connection {
-    /// Sets all four on a request whose own are still there. `host` is the `Host` that the client sent.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap, host: &HeaderValue, client: &Client) {
-        let proto = HeaderValue::from_static(client.scheme.as_str());
-        if !self.trusted {
-            headers.insert(X_FORWARDED_FOR, self.peer_text.clone());
-            headers.insert(X_FORWARDED_PROTO, proto);
-            headers.insert(X_FORWARDED_HOST, host.clone());
-            headers.insert(FORWARDED, self.forwarded(host));
-            return;
+    /// What [`Self::tell_of_peer`] says, as text.
+    fn told(&self, host: &HeaderValue, text: &mut Vec<u8>) {
+        let mut cached = self.told.borrow_mut();
+        if let Some((_, fields)) = cached.as_ref().filter(|(of, _)| of == host) {
+            return text.extend_from_slice(fields);
         }
+        let (mut headers, mut fields) = (HeaderMap::new(), Vec::new());
+        self.tell_of_peer(&mut headers, host);
+        headers.iter().for_each(|(name, value)| wire::field(&mut fields, name, value.as_bytes()));
+        text.extend_from_slice(&fields);
+        *cached = Some((copy(host), fields.into()));
+    }
+
+    /// Sets all four on a request whose own are still there. `host` is the `Host` that the client sent.
+    fn tell(&self, headers: &mut HeaderMap, host: &HeaderValue, client: &Client) {
+        if !self.trusted {
+            return self.tell_of_peer(headers, host);
+        }
+        let proto = HeaderValue::from_static(client.scheme.as_str());
         let elements = elements(headers);
         if !headers.contains_key(X_FORWARDED_FOR) && !elements.is_empty() {
             // Backends of either habit hear the same.
@@ -121,15 +161,20 @@ impl Connection {
         append(headers, &FORWARDED, &self.forwarded(host));
     }
 
+    fn tell_of_peer(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        headers.insert(X_FORWARDED_FOR, self.peer_text.clone());
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme.as_str()));
+        headers.insert(X_FORWARDED_HOST, host.clone());
+        headers.insert(FORWARDED, self.forwarded(host));
+    }
+
     fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
         let mut cached = self.forwarded.borrow_mut();
         match &*cached {
             Some((of, value)) if of == host => value.clone(),
             _ => {
                 let value = self.element(host);
-                // A copy: the value that was read shares the whole buffer of its head, which would stay as long as this.
-                let copy = HeaderValue::from_bytes(host.as_bytes()).unwrap_or_else(|_| host.clone());
-                *cached = Some((copy, value.clone()));
+                *cached = Some((copy(host), value.clone()));
                 value
             }
         }
@@ -170,6 +215,11 @@ fn keep_if(
     if lines.peek().is_none() || !lines.all(sound) {
         headers.insert(name, otherwise());
     }
+}
+
+/// The value that was read shares the whole buffer of its head, which would stay as long as this.
+fn copy(host: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(host.as_bytes()).unwrap_or_else(|_| host.clone())
 }
 
 /// Several lines become one, in order.

@@ -17,7 +17,7 @@ use super::{
     transport::{Addresses, Offer},
     tunnel::{self, Tunnel},
 };
-use crate::reject::Reason;
+use crate::{reject::Reason, request::Ours};
 
 /// A kept connection over which a request may be sent again is the first one; over HTTP/2, where backends refuse streams and
 /// go away with good manners, there may be some more.
@@ -68,6 +68,7 @@ pub(super) struct Attempt<'a> {
     bounds: &'a Connections,
     client: Option<Addresses>,
     stream_idle: Option<Duration>,
+    ours: Option<Ours<'a>>,
     timer: Timer,
     patience: Patience,
 }
@@ -81,8 +82,9 @@ impl<'a> Attempt<'a> {
         client: Option<Addresses>,
         timer: Timer,
         stream_idle: Option<Duration>,
+        ours: Option<Ours<'a>>,
     ) -> Self {
-        Self { pools, endpoint, bounds, client, stream_idle, timer, patience: Patience::default() }
+        Self { pools, endpoint, bounds, client, stream_idle, ours, timer, patience: Patience::default() }
     }
 
     /// Waits until the request may be under way.
@@ -109,20 +111,22 @@ impl<'a> Attempt<'a> {
                 Ok(connection) => connection,
                 Err(reason) => return Err(Failure::unwritten(reason, request)),
             };
-            let lost = match connection.exchange(&mut request, upgrade.is_some(), &mut self.timer).await {
-                Ok(answer) => {
-                    return match upgrade {
-                        Some((client, run)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                            self.tunnel(run, client, *connection, answer, flight)
-                        }
-                        _ => {
-                            let begun = self.begun(std::mem::take(request.body_mut()), flight);
-                            Ok(answer.map(|()| Box::new(UpstreamBody::new(Source::http1(connection, &begun), begun))))
-                        }
-                    };
-                }
-                Err(lost) => lost,
-            };
+            let lost =
+                match connection.exchange(&mut request, self.ours.as_ref(), upgrade.is_some(), &mut self.timer).await {
+                    Ok(answer) => {
+                        return match upgrade {
+                            Some((client, run)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                                self.tunnel(run, client, *connection, answer, flight)
+                            }
+                            _ => {
+                                let begun = self.begun(std::mem::take(request.body_mut()), flight);
+                                Ok(answer
+                                    .map(|()| Box::new(UpstreamBody::new(Source::http1(connection, &begun), begun))))
+                            }
+                        };
+                    }
+                    Err(lost) => lost,
+                };
             if !lost.resend {
                 let again = lost.again.then_some(request);
                 return Err(Broken { why: lost.why, again, resend: false, written: lost.written }.fail());
@@ -197,6 +201,9 @@ impl<'a> Attempt<'a> {
         mut request: Box<Request<Upload>>,
         flight: Flight,
     ) -> Result<Response<Box<UpstreamBody>>, Failure> {
+        if let Some(ours) = &self.ours {
+            ours.insert(request.headers_mut());
+        }
         let mut resends = 0;
         loop {
             let stream = match self.stream().await {

@@ -29,6 +29,7 @@ use super::{
     upload::Upload,
 };
 use crate::{
+    request::Ours,
     upstream::{answer::Task, sending},
     wire::{self, Answer, AnswerHead, Decoder, Piece, WireError},
 };
@@ -150,6 +151,7 @@ impl Connection {
     pub(super) async fn exchange(
         &mut self,
         request: &mut Request<Upload>,
+        ours: Option<&Ours<'_>>,
         upgradable: bool,
         timer: &mut Timer,
     ) -> Result<Response<()>, Lost> {
@@ -157,7 +159,7 @@ impl Connection {
         let reused = mem::replace(&mut self.used, true);
         let mut received = 0;
         self.keep = false; // until the answer says otherwise
-        self.sending.begin(request);
+        self.sending.begin(request, ours);
         let method = request.method();
         let mut fresh = reused;
         let outcome = poll_fn(|cx| {
@@ -172,7 +174,8 @@ impl Connection {
             Ok(head) => {
                 (self.decoder, self.keep) = (head.body, head.keep);
                 // The next answer's fields go where the request's were.
-                self.spare = wire::emptied(mem::take(request.headers_mut()));
+                mem::swap(&mut self.spare, request.headers_mut());
+                wire::empty(&mut self.spare);
                 return Ok(head.answer);
             }
             Err(why) => why,

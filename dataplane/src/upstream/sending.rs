@@ -10,7 +10,10 @@ use http_body::Body;
 use tokio::io::AsyncWrite;
 
 use super::upload::Upload;
-use crate::wire::{self, Outgoing, Size};
+use crate::{
+    request::{Ours, X_REQUEST_ID},
+    wire::{self, Outgoing, Size},
+};
 
 #[derive(Default)]
 pub(super) struct Sending {
@@ -28,9 +31,12 @@ pub(super) enum Failed {
 }
 
 impl Sending {
-    pub(super) fn begin(&mut self, request: &Request<Upload>) {
+    pub(super) fn begin(&mut self, request: &Request<Upload>, ours: Option<&Ours<'_>>) {
         let size = Size::of(request.body());
-        self.outgoing.begin(|text| wire::head_of_request(text, request, size));
+        // One that was to go over HTTP/2 before has them in its map.
+        let ours = ours.filter(|_| !request.headers().contains_key(X_REQUEST_ID));
+        let more = |text: &mut Vec<u8>| ours.iter().for_each(|ours| ours.write(text));
+        self.outgoing.begin(|text| wire::head_of_request(text, request, size, more));
         self.upload = (size != Size::Nothing).then(|| request.body().share());
         self.announced = if size == Size::Unknown { wire::announced(request.headers()) } else { Vec::new() };
     }

@@ -78,7 +78,9 @@ fn assemble(
     spare: &mut HeaderMap,
     (method, trailers): (&Method, Bounds),
 ) -> Option<AnswerHead> {
-    let mut headers = mem::take(spare);
+    let mut answer = http::Response::new(());
+    let headers = answer.headers_mut();
+    mem::swap(headers, spare);
     headers.reserve(spans.len());
     let (mut length, mut chunked) = (None, false);
     let (mut keep, mut close) = (version == Version::HTTP_11, false);
@@ -119,10 +121,8 @@ fn assemble(
         (false, Some(length)) => Decoder::Length(length),
         (false, None) => Decoder::Close,
     };
-    let mut answer = http::Response::new(());
     *answer.status_mut() = status;
     *answer.version_mut() = version;
-    *answer.headers_mut() = headers;
     let keep = keep && status != StatusCode::SWITCHING_PROTOCOLS && !matches!(body, Decoder::Close);
     Some(AnswerHead { answer, body, keep })
 }

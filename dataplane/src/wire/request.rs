@@ -75,7 +75,9 @@ fn assemble<B: Default>(
     bounds: Bounds,
 ) -> Option<RequestHead<B>> {
     let uri = Uri::from_maybe_shared(head.slice(target)).ok()?;
-    let mut headers = mem::take(spare);
+    let mut request = Box::new(http::Request::new(B::default()));
+    let headers = request.headers_mut();
+    mem::swap(headers, spare);
     headers.reserve(spans.len());
     let (mut body, mut keep) = (None, true);
     for span in spans {
@@ -96,11 +98,9 @@ fn assemble<B: Default>(
         }
         headers.append(name, value);
     }
-    let mut request = Box::new(http::Request::new(B::default()));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = headers;
     Some(RequestHead { request, body: body.unwrap_or(Decoder::Length(0)), keep })
 }
 

@@ -167,7 +167,8 @@ impl Outgoing {
     }
 }
 
-fn field(text: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+/// One field of a head.
+pub(crate) fn field(text: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     text.extend_from_slice(name.as_str().as_bytes());
     text.extend_from_slice(b": ");
     text.extend_from_slice(value);
@@ -198,8 +199,14 @@ impl Size {
     }
 }
 
-/// Writes the head of a request. What it says of its body is what will be sent, whatever its headers say.
-pub(crate) fn head_of_request<B>(text: &mut Vec<u8>, request: &Request<B>, size: Size) -> Ending {
+/// Writes the head of a request, with what `more` writes behind its fields. What it says of its body is what will be sent,
+/// whatever its headers say.
+pub(crate) fn head_of_request<B>(
+    text: &mut Vec<u8>,
+    request: &Request<B>,
+    size: Size,
+    more: impl FnOnce(&mut Vec<u8>),
+) -> Ending {
     text.extend_from_slice(request.method().as_str().as_bytes());
     text.push(b' ');
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
@@ -213,6 +220,7 @@ pub(crate) fn head_of_request<B>(text: &mut Vec<u8>, request: &Request<B>, size:
             _ => field(text, name, value.as_bytes()),
         }
     }
+    more(text);
     let ending = match size {
         Size::Nothing | Size::Known(0) => {
             if said {

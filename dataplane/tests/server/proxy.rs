@@ -6,8 +6,9 @@ use ravelin_echo::client::{Client, Protocol, Wire, request, upload};
 use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Snapshot,
     auth::{AuthPolicy, ForwardedHeader, Mode, Network},
+    backend::{self, Address, Backend, Endpoint},
     expression::{Attribute, Expression, Node},
-    route::{Action, Guard, Redirect},
+    route::{Action, Fallback, Forward, Guard, Redirect, Target},
 };
 
 use crate::gateway::{Gateway, add_backend, add_route, all_to, echo, forward, route, say};
@@ -81,6 +82,49 @@ async fn a_stranger_cannot_say_who_it_is_and_a_trusted_proxy_can() {
         (&seen["x-forwarded-proto"], &seen["x-forwarded-prefix"]),
         (&"https".parse().unwrap(), &"/p".parse().unwrap())
     );
+}
+
+#[tokio::test]
+async fn what_a_backend_is_told_of_the_client_is_there_once_over_each_protocol_and_after_a_fall_back() {
+    let (echo, mut snapshot) = (echo(), Snapshot::default());
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap(); // it has a port and does not listen
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let http1 = add_backend(&mut snapshot, "http1", echo.address());
+    let h2c = |snapshot: &mut Snapshot, name, address| {
+        let key = add_backend(snapshot, name, address);
+        let endpoint = Endpoint { address: Address::Ip(address), weight: 1 };
+        snapshot.backends.insert(key.clone(), Part::new(Backend::plain(backend::Protocol::H2c, vec![endpoint])));
+        key
+    };
+    let http2 = h2c(&mut snapshot, "http2", echo.address());
+    let gone = h2c(&mut snapshot, "gone", nobody.local_addr().unwrap());
+    let Action::Forward(falls) = forward(gone) else { unreachable!() };
+    let falls = Action::Forward(Forward { fallback: Some(Fallback::Backend(Target::Backend(http1.clone()))), ..falls });
+    let hosts = [("http1.example", forward(http1)), ("http2.example", forward(http2)), ("falls.example", falls)];
+    for (host, action) in &hosts {
+        add_route(&mut snapshot, host, HostPattern::parse(host), action.clone());
+    }
+    let gateway = Gateway::start(snapshot).await;
+    for (host, _) in hosts {
+        let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap().with_host(host);
+        for said in [
+            &[][..],
+            &[("connection", "host, x-forwarded-for")],
+            &[("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=203.0.113.7")],
+            &[("x-request-id", "mine")],
+        ] {
+            let answer = client.get_with("/", said).await.unwrap();
+            assert_eq!(answer.status, 200, "{host} {said:?}");
+            let seen = echo.seen().pop().unwrap();
+            let of = |name| seen.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+            assert_eq!(seen.host, host, "{said:?}");
+            assert_eq!(of("x-forwarded-for"), ["127.0.0.1"], "{host} {said:?}");
+            assert_eq!(of("x-forwarded-proto"), ["http"], "{host} {said:?}");
+            assert_eq!(of("x-forwarded-host"), [host], "{said:?}");
+            assert_eq!(of("forwarded"), [format!("for=127.0.0.1;host={host};proto=http")], "{said:?}");
+            assert_eq!(of("x-request-id"), [answer.header("x-request-id").unwrap()], "{host} {said:?}");
+        }
+    }
 }
 
 #[tokio::test]

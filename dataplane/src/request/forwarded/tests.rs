@@ -146,3 +146,24 @@ fn what_means_nothing_does_not_go_on() {
         assert_eq!(told("10.0.0.1:5", &[("forwarded", said)])["forwarded"], format!("for={named}, {own}"), "{said}");
     }
 }
+
+#[test]
+fn what_is_told_as_text_is_what_a_map_would_hold_and_follows_the_host() {
+    for peer in ["198.51.100.1:5", "[2001:db8:2::1]:5"] {
+        let connection = connection(peer, &trusted());
+        for host in ["shop.example", "shop.example:8080", "shop.example:8080", "[2001:db8::1]:80"] {
+            let host = HeaderValue::from_static(host);
+            let (mut text, mut map) = (Vec::new(), HeaderMap::new());
+            connection.told(&host, &mut text);
+            connection.tell_of_peer(&mut map, &host);
+            let mut lines: Vec<_> =
+                map.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();
+            let text = String::from_utf8(text).unwrap();
+            let mut told: Vec<_> = text.split_inclusive("\r\n").map(str::to_owned).collect();
+            lines.sort();
+            told.sort();
+            assert_eq!(told, lines, "{peer} {host:?}");
+            assert_eq!(told.len(), 4);
+        }
+    }
+}

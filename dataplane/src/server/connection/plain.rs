@@ -72,7 +72,8 @@ pub(super) async fn converse(line: &Line, client: &Rc<RefCell<Client>>) -> End {
         let mut told = Told { head, size, last: !keep, date: &date };
         outgoing.begin(|text| wire::head_of_answer(text, &answer, &mut told));
         let last = told.last;
-        spare = wire::emptied(mem::take(answer.headers_mut()));
+        mem::swap(&mut spare, answer.headers_mut());
+        wire::empty(&mut spare);
         if !write(client, &mut outgoing, answer).await {
             return End::Gone;
         }

@@ -149,6 +149,7 @@ async fn answer(
         balancing: None,
         hash: limits.hash.and_then(|name| request.headers().get(name)).map(|key| hash(key.as_bytes())),
         retry: limits.retry.as_deref(),
+        ours: None,
         deadline: limits.request.map(|limit| Instant::now() + limit),
         attempt_timeout: limits.attempt,
         stream_idle: limits.stream_idle,

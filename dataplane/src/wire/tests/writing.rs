@@ -57,7 +57,7 @@ proptest! {
         (*request.method_mut(), *request.uri_mut()) = (Method::POST, "/a?b".parse().unwrap());
         *request.headers_mut() = headers.clone();
         let mut outgoing = Outgoing::default();
-        outgoing.begin(|text| head_of_request(text, &request, size(known, &pieces)));
+        outgoing.begin(|text| head_of_request(text, &request, size(known, &pieces), |_| {}));
         let sent = send(&mut outgoing, &pieces);
         let seen = requests::by_hyper(&sent);
         prop_assert_eq!(seen.len(), 1);
@@ -119,7 +119,7 @@ proptest! {
 fn a_body_that_is_not_as_long_as_was_said_is_a_mismatch() {
     let mut outgoing = Outgoing::default();
     let begin = |outgoing: &mut Outgoing| {
-        outgoing.begin(|text| head_of_request(text, &Request::new(()), Size::Known(3)));
+        outgoing.begin(|text| head_of_request(text, &Request::new(()), Size::Known(3), |_| {}));
         outgoing.push(Bytes::from_static(b"ab")).unwrap();
         written(outgoing)
     };
@@ -132,7 +132,7 @@ fn a_body_that_is_not_as_long_as_was_said_is_a_mismatch() {
 #[test]
 fn a_small_answer_is_one_write_and_a_last_piece_goes_with_its_end() {
     let mut outgoing = Outgoing::default();
-    outgoing.begin(|text| head_of_request(text, &Request::new(()), Size::Unknown));
+    outgoing.begin(|text| head_of_request(text, &Request::new(()), Size::Unknown, |_| {}));
     outgoing.push(Bytes::from_static(b"hello")).unwrap();
     outgoing.finish(None).unwrap();
     let sent = written(&mut outgoing);
@@ -148,7 +148,7 @@ fn only_trailers_that_were_announced_are_sent() {
         trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
     }
     let mut outgoing = Outgoing::default();
-    outgoing.begin(|text| head_of_request(text, &Request::new(()), Size::Unknown));
+    outgoing.begin(|text| head_of_request(text, &Request::new(()), Size::Unknown, |_| {}));
     written(&mut outgoing);
     outgoing.finish(Some((&trailers, &announced(&headers)))).unwrap();
     assert_eq!(written(&mut outgoing), b"0\r\nx-sum: 1\r\n\r\n");

@@ -24,7 +24,7 @@ run: ## the demo's gateway, left up, with what to try
 
 .PHONY: test lint conformance e2e bench
 test: ## everything that needs no cluster; installs what it needs
-	deploy/install.sh cc bash curl
+	deploy/install.sh cc bash curl redis-server
 	cargo test --locked
 
 lint: $(TOOLS)/bin/cargo-deny ## format, clippy, licences, banned crates, advisories

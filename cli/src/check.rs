@@ -52,7 +52,9 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         Ownership::Shared => HostnameOwnership::Shared,
     };
     let model = once.world.model.clone().at(SystemTime::now());
-    let compiled = compile(&model, Options { hostname_ownership }, None);
+    // Whether there is a store for shared limits, the files do not say.
+    let options = Options { hostname_ownership, ..Options::default() };
+    let compiled = compile(&model, options, None);
     let verdicts = compiled
         .verdicts
         .iter()

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use kube::{Client, Config};
 use ravelin_controller::{
-    compile::{HostnameOwnership, Options},
+    compile::{HostnameOwnership, LimitStore, Options},
     leader::Candidate,
     publish,
     replica::{self, Identity, Roster},
@@ -52,6 +52,9 @@ pub(crate) struct ControllerArgs {
     /// Namespaces whose objects count; all, if none is named
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     watch_namespaces: Vec<String>,
+    /// The data plane has a store (its --redis) for limits of the scope Shared
+    #[arg(long)]
+    shared_limits: bool,
     #[command(flatten)]
     log: LogArgs,
     /// Set by the supervisor for the process that it looks after
@@ -115,10 +118,11 @@ async fn start(
         Ownership::Namespace => HostnameOwnership::Namespace,
         Ownership::Shared => HostnameOwnership::Shared,
     };
+    let limit_store = if args.shared_limits { LimitStore::Configured } else { LimitStore::Missing };
     tasks.spawn(admin::serve(args.admin, published.clone(), publisher.delivery()).await?);
     let watching = client.clone();
     tasks.spawn(async move { watch::run(watching, &scope, worlds).await });
-    tasks.spawn(publish::run(world, Options { hostname_ownership }, publisher.clone(), board));
+    tasks.spawn(publish::run(world, Options { hostname_ownership, limit_store }, publisher.clone(), board));
     let Some(identity) = identity(args) else {
         tracing::warn!("POD_NAME and POD_NAMESPACE are not set: no statuses are written");
         return Ok(None);

@@ -56,7 +56,7 @@ async fn serve(args: &DataplaneArgs) -> anyhow::Result<ExitCode> {
         probe: args.probe,
         state: args.state.clone(),
         quotas: args.state.clone(),
-        ..args.serve.settings()
+        ..args.serve.settings()?
     };
     let running = start(settings, Source::Unix(args.socket.clone()), Vec::new()).await?;
     tokio::pin!(asked_to_end);

@@ -1,14 +1,21 @@
 //! What `standalone` and `dataplane` have in common: flags, the ready line, the end.
 
-use std::{io::Write, net::SocketAddr, ops::RangeInclusive, process::ExitCode, time::Duration};
+use std::{io::Write, net::SocketAddr, ops::RangeInclusive, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use ravelin_crds::{duration, quantity};
-use ravelin_dataplane::{Addresses, Bounds, Running, Settings, settings::AccessLog};
+use ravelin_dataplane::{
+    Addresses, Bounds, Running, Settings,
+    settings::{AccessLog, Address, StoreSettings},
+};
+use ravelin_snapshot::Secret;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Where the URL of the store is looked for if no flag has it: arguments are seen by everybody on the machine.
+const REDIS: &str = "RAVELIN_REDIS";
 
 /// How clients are served, and within which bounds.
 #[derive(Clone, Debug, Args)]
@@ -52,6 +59,19 @@ pub(crate) struct ServeArgs {
     /// After that: how long open requests and tunnels may take to finish
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     drain: Duration,
+    /// Redis or Valkey, for limits that replicas share: redis://USER:PASSWORD@HOST:PORT/DB, rediss://..., redis-cluster://HOST:PORT,...,
+    /// redis-sentinel://HOST:PORT,.../MASTER; better by the environment variable RAVELIN_REDIS, for arguments are no secret
+    #[arg(long, value_name = "URL", value_parser = secret)]
+    redis: Option<Secret>,
+    /// Certificates (PEM) of those who may vouch for the store; default: the system's
+    #[arg(long, value_name = "FILE")]
+    redis_ca: Option<PathBuf>,
+    /// What the store's keys begin with: installations with different ones share no limit
+    #[arg(long, value_name = "TEXT", default_value = "ravelin", value_parser = prefix)]
+    redis_prefix: String,
+    /// How long a request waits for the store, and then no other does until it answers
+    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = some_time)]
+    redis_timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -97,10 +117,41 @@ fn head(text: &str) -> Result<usize, String> {
     bytes.ok_or_else(|| format!("`{text}` is no size for a head: write 1Ki to 16Mi"))
 }
 
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text)) // a password must not come back in an error
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    if text.is_empty() || text.len() > 128 || !text.bytes().all(plain) {
+        return Err("use 1 to 128 letters, digits, -, _, . and /".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 impl ServeArgs {
+    /// `None`: no store is configured.
+    fn store(&self) -> anyhow::Result<Option<StoreSettings>> {
+        let variable = || std::env::var(REDIS).ok().filter(|url| !url.is_empty()).map(Secret::new);
+        let (flag, url) = match self.redis.clone() {
+            Some(url) => ("--redis", url),
+            None => match variable() {
+                Some(url) => (REDIS, url),
+                None => return Ok(None),
+            },
+        };
+        let authorities = match &self.redis_ca {
+            Some(path) => Some(std::fs::read(path).with_context(|| format!("--redis-ca {}", path.display()))?),
+            None => None,
+        };
+        let address =
+            Address::parse(url.expose(), authorities).with_context(|| format!("{flag} is no URL of a store"))?;
+        Ok(Some(StoreSettings { address, prefix: self.redis_prefix.clone(), timeout: self.redis_timeout }))
+    }
+
     /// Without listeners and state, which the two subcommands have of their own.
-    pub(crate) fn settings(&self) -> Settings {
-        Settings {
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        Ok(Settings {
             http: None,
             https: None,
             admin: None,
@@ -108,6 +159,7 @@ impl ServeArgs {
             workers: self.workers.map(usize::from),
             state: None,
             quotas: None,
+            store: self.store()?,
             trusted_proxies: self.trusted_proxies.clone(),
             proxy_protocol: self.proxy_protocol.clone(),
             drain_delay: self.drain_delay,
@@ -125,7 +177,7 @@ impl ServeArgs {
                 max_connections: self.max_connections as usize,
                 max_streams: self.max_streams,
             },
-        }
+        })
     }
 }
 

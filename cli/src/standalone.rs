@@ -6,10 +6,10 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use ravelin_controller::{
-    compile::Options,
+    compile::{LimitStore, Options},
     files::{FollowError, follow},
     publish,
 };
@@ -44,9 +44,6 @@ pub(crate) struct StandaloneArgs {
     /// Where what is used of quotas is kept; default: below the user's state folder, by the folder's path
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// For limits that replicas share; not in this version
-    #[arg(long, value_name = "URL", hide = true)]
-    redis: Option<String>,
     #[command(flatten)]
     serve: ServeArgs,
     #[command(flatten)]
@@ -54,9 +51,6 @@ pub(crate) struct StandaloneArgs {
 }
 
 pub(crate) fn run(args: &StandaloneArgs) -> anyhow::Result<ExitCode> {
-    if args.redis.is_some() {
-        bail!("--redis: limits that replicas share are not in this version; leave it out");
-    }
     log::init(&args.log)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(serve(args))
@@ -83,10 +77,12 @@ async fn serve(args: &StandaloneArgs) -> anyhow::Result<ExitCode> {
         https: Some(args.https),
         admin: Some(args.admin),
         quotas,
-        ..args.serve.settings()
+        ..args.serve.settings()?
     };
+    let limit_store = if settings.store.is_some() { LimitStore::Configured } else { LimitStore::Missing };
+    let options = Options { limit_store, ..Options::default() };
     let running = start(settings, Source::Memory(subscriber), pages).await?;
-    let publishing = tokio::spawn(publish::run(world, Options::default(), publisher, board));
+    let publishing = tokio::spawn(publish::run(world, options, publisher, board));
     tokio::select! {
         () = running.served() => serve::say_ready(&running.addresses),
         ended = &mut following => return Err(why(ended)),

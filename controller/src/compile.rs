@@ -34,6 +34,17 @@ use work::{Memo, Work};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     pub hostname_ownership: HostnameOwnership,
+    pub limit_store: LimitStore,
+}
+
+/// Whether the data plane has a store for limits of the scope `Shared`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitStore {
+    /// Or nobody knows, as where objects are only checked.
+    #[default]
+    Configured,
+    /// Policies of that scope cannot be enforced.
+    Missing,
 }
 
 /// Whether namespaces may share a hostname on the default listeners.

@@ -23,6 +23,7 @@ pub(crate) use cells::Verb;
 use cells::{Cells, Code, Series, Totals};
 pub use collect::{Standing, text};
 pub use counter::{Counter, work_as};
+pub(crate) use histogram::Histogram;
 pub use label::Label;
 use label::{Directory, Number};
 

@@ -34,7 +34,7 @@ use crate::{
     access_log::Log,
     admin::{self, Pages, Surface},
     metrics::{Metrics, Standing},
-    policy::limit::Ledger,
+    policy::limit::{Ledger, SharedStore},
     receiver,
     table::Table,
 };
@@ -162,7 +162,9 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
     let sockets = listen::Sockets::bind(&settings, count)?;
     let store = settings.state.as_ref().map(|folder| Store::new(folder.join("snapshot")));
     let ledger = settings.quotas.clone().map(Ledger::in_folder).unwrap_or_default();
-    let table = Arc::new(ArcSwap::from_pointee(Table::empty(ledger, tokio::runtime::Handle::current())));
+    let runtime = tokio::runtime::Handle::current();
+    let counts = settings.store.clone().map(|settings| SharedStore::new(settings, runtime.clone()));
+    let table = Arc::new(ArcSwap::from_pointee(Table::empty(ledger, counts.clone(), runtime)));
     let metrics = Arc::<Metrics>::default();
     let log = settings.access_log.start(&metrics).map_err(StartError::AccessLog)?;
     let shared = Arc::new(Shared {
@@ -178,6 +180,13 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
         started: Instant::now(),
         settings,
     });
+    let mut tasks = tokio::task::JoinSet::new();
+    if let Some(counts) = counts {
+        let (tried, first) = tokio::sync::oneshot::channel();
+        tasks.spawn(counts.keep_connected(tried));
+        // It ends one way or the other, in bounded time: nobody is to be served by the rules for a store that is away before.
+        drop(first.await);
+    }
     let kept = match &store {
         Some(store) => receiver::restore(&shared, store.clone()).await,
         None => None,
@@ -186,7 +195,6 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
         Source::Memory(subscriber) => subscriber,
         Source::Unix(path) => ravelin_snapshot::channel::unix::connect(path, kept),
     };
-    let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(receiver::run(Arc::clone(&shared), subscriber, store));
     for (listener, surface) in [(sockets.admin, Surface::Admin(pages)), (sockets.probe, Surface::Probe)] {
         if let Some(listener) = listener {

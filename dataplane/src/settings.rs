@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
+pub use crate::policy::limit::{Address, AddressError, StoreSettings};
 use crate::{
     access_log::{Log, Sink},
     metrics::Metrics,
@@ -24,6 +25,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// Where what is used of quotas is kept. `None`: nowhere, a restart forgets it.
     pub quotas: Option<PathBuf>,
+    /// Where shared limits are counted. `None`: nowhere, and what they limit is refused.
+    pub store: Option<StoreSettings>,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Peers that begin a connection with PROXY protocol v1 or v2.
@@ -98,6 +101,7 @@ impl Default for Settings {
             workers: Some(1),
             state: None,
             quotas: None,
+            store: None,
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
             drain_delay: Duration::ZERO,

@@ -28,7 +28,7 @@ use crate::{
     metrics::Label,
     policy::{
         auth::{AuthPolicy, Outside},
-        limit::{Ledger, RateLimitPolicy},
+        limit::{Ledger, RateLimitPolicy, SharedStore},
     },
     reject::Reject,
     request::RequestView,
@@ -59,6 +59,8 @@ pub struct Table {
     certificates: Arc<Certificates>,
     /// Of quotas.
     ledger: Arc<Ledger>,
+    /// Of shared limits; `None`: none is configured.
+    store: Option<Arc<SharedStore>>,
     /// What policies have done beside the workers.
     outside: Arc<Outside>,
     /// Where names are resolved.
@@ -84,11 +86,11 @@ pub struct Found<'t> {
 }
 
 impl Table {
-    /// Every request is answered 503. Tables that are built from it keep what is used of quotas in `ledger`, and ask from `runtime`, which
-    /// is not a worker's, for the keys of issuers and the addresses of names.
-    pub fn empty(ledger: Arc<Ledger>, runtime: Handle) -> Self {
+    /// Every request is answered 503. Tables that are built from it keep what is used of quotas in `ledger`, count shared limits
+    /// in `store`, and ask from `runtime`, which is not a worker's, for the keys of issuers and the addresses of names.
+    pub fn empty(ledger: Arc<Ledger>, store: Option<Arc<SharedStore>>, runtime: Handle) -> Self {
         let outside = Arc::new(Outside::of(runtime.clone()));
-        Self { ledger, outside, runtime: Some(runtime), ..Self::default() }
+        Self { ledger, store, outside, runtime: Some(runtime), ..Self::default() }
     }
 
     /// Refuses all before the first snapshot.
@@ -98,6 +100,10 @@ impl Table {
 
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    pub fn store(&self) -> Option<&Arc<SharedStore>> {
+        self.store.as_ref()
     }
 
     /// Work in proportion to what changed since `previous`. A refusal names the part; the previous table goes on. Without a
@@ -130,7 +136,7 @@ impl Table {
         for change in snapshot.limits.changes(&before.limits) {
             if let Some(said) = change.after {
                 let old = self.limits.by_key(change.key).map(|old| &**old);
-                let policy = RateLimitPolicy::compile(change.key, said, old, &self.ledger);
+                let policy = RateLimitPolicy::compile(change.key, said, old, &self.ledger, self.store.as_ref());
                 let policy = policy.map_err(refusal("RateLimitPolicy", change.key))?;
                 self.limits.set(change.key, Arc::new(policy));
             }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ravelin_crds::{
-    Adaptive, Approximate, Ban, CalendarPeriod, Duration, Limit, LimitAlgorithm, LimitPhase, PlanSelection, PlanSpec,
-    Quantity, Quota, Rate, RateLimitPolicySpec, RateLimitScope,
+    Adaptive, Approximate, Ban, CalendarPeriod, Duration, Limit, LimitAlgorithm, LimitPhase, OnStoreFailure,
+    PlanSelection, PlanSpec, Quantity, Quota, Rate, RateLimitPolicySpec, RateLimitScope,
 };
 use ravelin_snapshot::{
     expression::{Expression, time::Zone},
@@ -12,6 +12,7 @@ use ravelin_snapshot::{
 };
 
 use super::{
+    LimitStore,
     auth::{bound, entry_name, mode},
     notes::{Field, Notes},
     text::{self, Type},
@@ -39,18 +40,12 @@ pub(super) struct Compiled {
 /// `plans` are those of the policy's namespace.
 pub(super) fn compile(
     object: &Object<RateLimitPolicySpec>,
+    store: LimitStore,
     plans_here: impl FnOnce() -> BTreeMap<String, Plan>,
     notes: &mut Notes,
 ) -> Compiled {
     let RateLimitPolicySpec { target_refs: _, mode, scope, on_store_failure, limits, priority, plans } = &object.spec;
-    match scope.unwrap_or_default() {
-        RateLimitScope::Replica => {}
-        RateLimitScope::Shared => {
-            let message = "limits that replicas share are not implemented yet";
-            notes.error(Field::SPEC.member("scope"), Reason::Unsupported, message, "Use Replica.");
-        }
-    }
-    notes.unsupported(Field::SPEC.member("onStoreFailure"), on_store_failure.as_ref());
+    let shared = sharing(*scope, *on_store_failure, store, notes);
     let field = Field::SPEC.member("limits");
     if limits.is_empty() && plans.is_none() {
         notes.warning(field, Reason::Suspicious, "the policy limits nothing", "Add a limit.");
@@ -59,6 +54,9 @@ pub(super) fn compile(
     let namespace = &object.meta.key.namespace;
     let selection = plans.as_ref().map(|said| self::plans(said, plans_here(), namespace, notes));
     let (plans, resolved) = selection.unwrap_or((None, true));
+    if shared.is_some() {
+        all_can_be_shared(limits, &compiled, plans.as_ref(), notes);
+    }
     let of_plans = plans.iter().flat_map(|plans| plans.plans.values()).map(|plan| match plan {
         Plan::Limits(limits) => limits.len(),
         Plan::Broken => 0,
@@ -66,9 +64,77 @@ pub(super) fn compile(
     let limits = compiled.len() + of_plans.max().unwrap_or(0);
     let priority = priority.as_ref().and_then(|said| self::priority(said, &compiled, plans.as_ref(), notes));
     Compiled {
-        policy: RateLimitPolicy { mode: self::mode(*mode), limits: compiled, plans, priority },
+        policy: RateLimitPolicy { mode: self::mode(*mode), limits: compiled, plans, priority, shared },
         limits,
         resolved,
+    }
+}
+
+/// `None`: each replica counts by itself.
+fn sharing(
+    scope: Option<RateLimitScope>,
+    on_failure: Option<OnStoreFailure>,
+    store: LimitStore,
+    notes: &mut Notes,
+) -> Option<rate_limit::OnStoreFailure> {
+    match scope.unwrap_or_default() {
+        RateLimitScope::Replica => {
+            if on_failure.is_some() {
+                let message = "this goes with the scope Shared";
+                notes.invalid(Field::SPEC.member("onStoreFailure"), message, "Leave it out, or share the limits.");
+            }
+            None
+        }
+        RateLimitScope::Shared => {
+            if store == LimitStore::Missing {
+                let message = "there is no store in which replicas could share limits";
+                let remedy = "Start the gateway with --redis URL (in the chart: redis), or use the scope Replica.";
+                notes.error(Field::SPEC.member("scope"), Reason::Unsupported, message, remedy);
+            }
+            Some(match on_failure.unwrap_or_default() {
+                OnStoreFailure::Local => rate_limit::OnStoreFailure::Local,
+                OnStoreFailure::Allow => rate_limit::OnStoreFailure::Allow,
+                OnStoreFailure::Deny => rate_limit::OnStoreFailure::Deny,
+            })
+        }
+    }
+}
+
+/// What replicas cannot share is said of the limit, or of the plan that has it.
+fn all_can_be_shared(said: &[Limit], limits: &[rate_limit::Limit], plans: Option<&Plans>, notes: &mut Notes) {
+    for limit in limits {
+        if let (Some(member), Some(index)) = (unshared(limit), said.iter().position(|said| said.name == limit.name)) {
+            let list = Field::SPEC.member("limits");
+            let field = list.item(index);
+            let message = "replicas do not share this";
+            let remedy = "Put the limit into a policy of the scope Replica, or leave this out.";
+            notes.error(field.member(member), Reason::Unsupported, message, remedy);
+        }
+    }
+    for (name, plan) in plans.iter().flat_map(|plans| &plans.plans) {
+        let limits = match plan {
+            Plan::Limits(limits) => limits.as_slice(),
+            Plan::Broken => &[],
+        };
+        if let Some((limit, member)) = limits.iter().find_map(|limit| Some((limit, unshared(limit)?))) {
+            let message =
+                format!("the Plan {name} has a limit `{}` with {member}, which replicas do not share", limit.name);
+            let remedy = "Leave it out of the plan, or use the scope Replica.";
+            notes.error(Field::SPEC.member("plans"), Reason::Unsupported, message, remedy);
+        }
+    }
+}
+
+/// The field that replicas do not share.
+fn unshared(limit: &rate_limit::Limit) -> Option<&'static str> {
+    match limit.count {
+        Count::Concurrency(_) => Some("concurrency"),
+        Count::Adaptive(_) => Some("adaptive"),
+        Count::Approximate { .. } => Some("approximate"),
+        Count::TokenBucket(_) | Count::SlidingWindow(_) | Count::Quota(_) if limit.max_delay_ms.is_some() => {
+            Some("maxDelay")
+        }
+        Count::TokenBucket(_) | Count::SlidingWindow(_) | Count::Quota(_) => limit.ban.as_ref().map(|_| "ban"),
     }
 }
 

@@ -140,7 +140,7 @@ fn namespaces_merge_on_one_hostname_where_the_installation_says_so() {
     model.set(backend("a", "one"));
     model.set(route("a", "one", "x.example", "one"));
     model.set(route("b", "one", "x.example", "one"));
-    let shared = Options { hostname_ownership: HostnameOwnership::Shared };
+    let shared = Options { hostname_ownership: HostnameOwnership::Shared, ..Options::default() };
     let first = compile(&model, shared, None);
     assert_eq!(first.snapshot.routes.len(), 2);
     let owned = compile(&model, Options::default(), Some(&first));

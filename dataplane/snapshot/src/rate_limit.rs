@@ -18,6 +18,19 @@ pub struct RateLimitPolicy {
     /// An integer: the weight of a request that waits for a seat; absent, or an error: 1. A negative one is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Expression>,
+    /// Counts are in the store that all replicas share, and this is what happens while it is away; absent: each replica counts
+    /// by itself. Shared limits are token buckets, sliding windows and quotas, without waiting and without bans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<OnStoreFailure>,
+}
+
+/// What becomes of requests whose limits cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OnStoreFailure {
+    /// Each replica has its share of the limit.
+    Local,
+    Allow,
+    Deny,
 }
 
 /// The plans of a namespace, and which of them is whose.

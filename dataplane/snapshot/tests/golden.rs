@@ -23,8 +23,8 @@ use ravelin_snapshot::{
     jwk::{Jwk, Material},
     jwt::{ClaimNames, JwksUri, JwtAlgorithm, JwtMethod, JwtProvider, KeySource},
     rate_limit::{
-        Adaptive, Ban, Count, Limit, Period, Phase, Plan, Plans, Quota, RateLimitPolicy, Sketch, SlidingWindow,
-        TokenBucket,
+        Adaptive, Ban, Count, Limit, OnStoreFailure, Period, Phase, Plan, Plans, Quota, RateLimitPolicy, Sketch,
+        SlidingWindow, TokenBucket,
     },
     route::{
         Action, Broken, DirectResponse, Fallback, FieldMatch, Forward, Guard, HeaderChanges, Match, PathMatch,
@@ -231,8 +231,19 @@ fn add_limits(snapshot: &mut Snapshot) {
         key: Some(attribute(Attribute::CallerId)),
         plans: [("gold".to_owned(), gold), ("lead".to_owned(), Plan::Broken)].into(),
     };
-    let policy = RateLimitPolicy { mode: Mode::Shadow, limits, plans: Some(plans), priority: Some(says(Node::Int(3))) };
-    snapshot.limits.insert(key("much"), Part::new(policy));
+    for (name, shared) in [
+        ("much", None),
+        ("local", Some(OnStoreFailure::Local)),
+        ("allow", Some(OnStoreFailure::Allow)),
+        ("deny", Some(OnStoreFailure::Deny)),
+    ] {
+        let (limits, plans, priority) = match shared {
+            None => (limits.clone(), Some(plans.clone()), Some(says(Node::Int(3)))),
+            Some(_) => (Vec::new(), None, None),
+        };
+        let policy = RateLimitPolicy { mode: Mode::Shadow, limits, plans, priority, shared };
+        snapshot.limits.insert(key(name), Part::new(policy));
+    }
 }
 
 fn changes() -> HeaderChanges {

@@ -51,7 +51,7 @@ fn admin(path: &str, request: &Request<()>, reads: bool, table: &Table) -> Optio
         "/snapshot" => Some(json(StatusCode::OK, &*table.snapshot)),
         "/backends" => Some(json(StatusCode::OK, &Backends::of(table))),
         "/explain" => Some(explain(request, table)),
-        "/usage" => Some(json(StatusCode::OK, &usage::list(request.uri().query().unwrap_or_default(), table))),
+        "/usage" => Some(usage::list(request.uri().query().unwrap_or_default(), table)),
         _ if path.starts_with("/usage/") => usage::change(path, request, table),
         _ => reset(path, request.method(), table),
     }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
-use super::page::{not_allowed, text};
+use super::page::{json, not_allowed, text};
 use crate::{
-    policy::limit::Usage,
+    policy::limit::{Unreachable, Usage},
     query::{decode, first},
     table::Table,
 };
@@ -24,17 +24,22 @@ pub(super) struct Usages {
 }
 
 /// All of it, or what the query asks for: `policy=NAMESPACE/NAME`, `limit=NAME`, `key=KEY`.
-pub(super) fn list(query: &str, table: &Table) -> Usages {
+pub(super) fn list(query: &str, table: &Table) -> Response<Bytes> {
+    match usages(query, table) {
+        Ok(usages) => json(StatusCode::OK, &usages),
+        Err(unreachable) => text(StatusCode::SERVICE_UNAVAILABLE, &unreachable.to_string()),
+    }
+}
+
+fn usages(query: &str, table: &Table) -> Result<Usages, Unreachable> {
     let asked = |name| first(query, name).and_then(decode);
     let (policy, limit, key) = (asked("policy"), asked("limit"), asked("key"));
-    let is = |asked: &Option<_>, it: &str| asked.as_ref().is_none_or(|asked: &std::borrow::Cow<'_, str>| *asked == *it);
     let (mut usage, mut more) = (Vec::new(), false);
-    for one in table.limits().filter(|one| is(&policy, &one.key.to_string())) {
-        let which = |name: &str, text: &str| is(&limit, name) && is(&key, text);
-        more |= one.usage(SystemTime::now(), MAX_ROWS, which, &mut usage);
+    for one in table.limits().filter(|one| policy.as_ref().is_none_or(|policy| *policy == one.key.to_string())) {
+        more |= one.usage(SystemTime::now(), MAX_ROWS, (limit.as_deref(), key.as_deref()), &mut usage)?;
     }
     usage.sort_by(|a, b| (&a.policy, &a.limit, &a.key).cmp(&(&b.policy, &b.limit, &b.key)));
-    Usages { usage, more }
+    Ok(Usages { usage, more })
 }
 
 /// `POST /usage/NAMESPACE/POLICY/LIMIT/reset?key=KEY`, `POST /usage/NAMESPACE/POLICY/LIMIT/grant?key=KEY&requests=N`.
@@ -52,24 +57,25 @@ pub(super) fn change(path: &str, request: &Request<()>, table: &Table) -> Option
     let clock = SystemTime::now();
     let done = match what {
         "reset" => found
-            .and_then(|policy| policy.reset_usage(limit, &key, clock))
-            .map(|used| if used { (StatusCode::OK, "reset") } else { (StatusCode::OK, "nothing was used") }),
+            .map_or(Ok(None), |policy| policy.reset_usage(limit, &key, clock))
+            .map(|reset| reset.map(|used| if used { "reset" } else { "nothing was used" })),
         _ => {
             let requests = first(query, "requests").and_then(|number| number.parse().ok());
             let Some(requests) = requests else {
                 return Some(text(StatusCode::BAD_REQUEST, "say how many: &requests=N"));
             };
-            let granted = found.is_some_and(|policy| policy.grant_usage(limit, &key, requests, clock));
-            granted.then_some((StatusCode::OK, "granted"))
+            let granted = found.map_or(Ok(false), |policy| policy.grant_usage(limit, &key, requests, clock));
+            granted.map(|granted| granted.then_some("granted"))
         }
     };
-    if done.is_some() {
+    if matches!(done, Ok(Some(_))) {
         // An operator's word outlives a crash.
         table.ledger().write();
     }
     Some(match done {
-        Some((status, said)) => text(status, said),
-        None => {
+        Ok(Some(said)) => text(StatusCode::OK, said),
+        Err(unreachable) => text(StatusCode::SERVICE_UNAVAILABLE, &unreachable.to_string()),
+        Ok(None) => {
             let message = format!("there is no quota {limit} in a RateLimitPolicy {namespace}/{policy}");
             text(StatusCode::NOT_FOUND, &message)
         }

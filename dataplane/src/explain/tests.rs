@@ -87,11 +87,23 @@ fn shop() -> Table {
     let early = Limit { name: "early".into(), phase: Phase::PreAuthentication, ..limit.clone() };
     snapshot.limits.insert(
         key("few"),
-        Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit], plans: None, priority: None }),
+        Part::new(RateLimitPolicy {
+            mode: Mode::Enforce,
+            limits: vec![limit],
+            plans: None,
+            priority: None,
+            shared: None,
+        }),
     );
     snapshot.limits.insert(
         key("first"),
-        Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![early], plans: None, priority: None }),
+        Part::new(RateLimitPolicy {
+            mode: Mode::Enforce,
+            limits: vec![early],
+            plans: None,
+            priority: None,
+            shared: None,
+        }),
     );
     let redirect = route::Action::Redirect(route::Redirect {
         scheme: Some("https".into()),

@@ -35,6 +35,7 @@ pub fn text(metrics: &Metrics, table: &Table, standing: &Standing) -> String {
     let mut families = Families::default();
     requests(&mut families, &metrics.totals());
     policies(&mut families, table);
+    store(&mut families, table);
     state(&mut families, metrics, table, standing);
     backends(&mut families, table);
     certificates(&mut families, table);
@@ -88,6 +89,11 @@ fn policies(families: &mut Families, table: &Table) {
     families.gauge("ravelin_rate_limit_keys", help, keys);
     let help = "Keys that a limit forgot before their time, because there were too many.";
     families.counter("ravelin_rate_limit_keys_evicted_total", help, bounded(names, rows(|limit| limit.evicted)));
+    let leased = table.limits().flat_map(|policy| {
+        policy.standing().filter_map(|limit| Some(([policy.key.to_string(), limit.name.to_owned()], limit.leased?)))
+    });
+    let help = "Requests that a lease of a shared limit admitted: nobody had to ask the store.";
+    families.counter("ravelin_rate_limit_leased_total", help, bounded(["policy", "limit"], leased));
     let unknown = table.limits().map(|policy| ([policy.key.to_string()], policy.unknown_plans()));
     let help = "Requests whose plan was not there; they had the default.";
     families.counter("ravelin_rate_limit_unknown_plans_total", help, bounded(["policy"], unknown));
@@ -103,6 +109,24 @@ fn policies(families: &mut Families, table: &Table) {
     });
     let help = "Decisions of AuthPolicies; an error is a deny or shadow_deny too.";
     families.counter("ravelin_auth_decisions_total", help, bounded(["policy", "decision"], decisions));
+}
+
+/// Of shared limits; nothing if there is none.
+fn store(families: &mut Families, table: &Table) {
+    let Some(limit::StoreStanding { connected, answered, failed, late, fell_back, took }) =
+        table.store().map(|store| store.standing())
+    else {
+        return;
+    };
+    let help = "1 if the store of shared limits answers.";
+    families.gauge("ravelin_limit_store_connected", help, [(vec![], f64::from(u8::from(connected)))]);
+    let calls = [("ok", answered), ("error", failed), ("timeout", late)];
+    let calls = calls.map(|(result, count)| (vec![("result", result.to_owned())], count));
+    families.counter("ravelin_limit_store_calls_total", "Questions to the store of shared limits.", calls);
+    let help = "Until the store's answer, or until it was given up.";
+    families.histogram("ravelin_limit_store_duration_seconds", help, [(vec![], &took)]);
+    let help = "Times that a limit was decided without the store, as its onStoreFailure says.";
+    families.counter("ravelin_limit_store_fallbacks_total", help, [(vec![], fell_back)]);
 }
 
 fn mode(mode: Mode) -> &'static str {

@@ -20,7 +20,7 @@ const NANOS: [u64; BOUNDS.len()] = [
 ];
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     /// Not cumulative.
     counts: [u64; BOUNDS.len() + 1],
     /// Nanoseconds.
@@ -28,7 +28,7 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
-    pub(super) fn observe(&mut self, took: Duration) {
+    pub(crate) fn observe(&mut self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.counts[NANOS.partition_point(|bound| *bound < nanos)] += 1;
         self.sum += u128::from(nanos);

@@ -15,6 +15,7 @@ mod permit;
 mod plan;
 mod preview;
 mod quota;
+mod shared;
 mod sketch;
 mod usage;
 mod window;
@@ -42,7 +43,9 @@ pub use ledger::Ledger;
 pub use permit::{Permit, Seats};
 use plan::{Planned, Plans};
 pub use preview::{Foreseen, Preview};
-pub use usage::Usage;
+use shared::Sharing;
+pub use shared::{Address, AddressError, Settings as StoreSettings, Standing as StoreStanding, Store as SharedStore};
+pub use usage::{Unreachable, Usage};
 
 /// A RateLimitPolicy and what it has counted. Shared by all workers.
 pub struct RateLimitPolicy {
@@ -51,6 +54,7 @@ pub struct RateLimitPolicy {
     limits: Limits,
     plans: Option<Plans>,
     priority: Option<Program>,
+    shared: Option<rate_limit::OnStoreFailure>,
 }
 
 /// What a limit has done, for metrics.
@@ -63,6 +67,8 @@ pub struct Standing<'a> {
     pub keys: usize,
     /// Keys that were forgotten before their time, because there were too many.
     pub evicted: u64,
+    /// Requests of a shared limit that a lease admitted: nobody had to ask the store.
+    pub leased: Option<u64>,
 }
 
 /// One limit and what lives of it.
@@ -88,8 +94,12 @@ impl RateLimitPolicy {
         said: &rate_limit::RateLimitPolicy,
         before: Option<&Self>,
         ledger: &Arc<Ledger>,
+        store: Option<&Arc<SharedStore>>,
     ) -> Result<Self, String> {
-        let owner = Owner { policy: key, ledger };
+        let sharing = said.shared.map(|on_failure| Sharing { store, on_failure });
+        let owner = Owner { policy: key, ledger, of_plan: false, sharing };
+        // What is counted elsewhere says nothing of what is counted here.
+        let before = before.filter(|old| old.shared == said.shared);
         let limits = said.limits.iter().map(|said| {
             let old = before.and_then(|before| before.limits.all.iter().find(|old| old.said.name == said.name));
             Limit::compile(said, owner, old, old.filter(|old| old.said == *said).map(|same| same.count.clone()))
@@ -99,7 +109,7 @@ impl RateLimitPolicy {
         let plans = said.plans.as_ref().map(|said| Plans::compile(said, owner, old)).transpose()?;
         let priority = said.priority.as_ref().map(Program::compile).transpose();
         let priority = priority.map_err(|error| format!("priority: {error}"))?;
-        Ok(Self { key: key.clone(), mode: said.mode, limits, plans, priority })
+        Ok(Self { key: key.clone(), mode: said.mode, limits, plans, priority, shared: said.shared })
     }
 
     /// By the names of limits.
@@ -109,8 +119,12 @@ impl RateLimitPolicy {
         for limit in all {
             let (keys, evicted) = limit.count.keys();
             let name = limit.said.name.as_str();
+            let leased = match &limit.count {
+                Count::Shared(shared) => Some(shared.leased()),
+                _ => None,
+            };
             // Limits of one name in several plans are one here, as their counts are.
-            standing.entry(name).or_insert(Standing { name, refused: limit.refused.get(), keys, evicted });
+            standing.entry(name).or_insert(Standing { name, refused: limit.refused.get(), keys, evicted, leased });
         }
         standing.into_values()
     }
@@ -242,14 +256,12 @@ pub fn admit<'t>(
             Mode::Shadow => {
                 let mut own = Attempt::new(at);
                 if policy.take(&mut own, phase, scope).is_ok() {
-                    shadows.extend(own.keep());
+                    shadows.push(own);
                 }
             }
         }
     }
-    let mut permit = Permit::new(attempt);
-    permit.hold(shadows);
-    Ok(permit)
+    Ok(Permit::new(attempt, shadows))
 }
 
 #[cfg(test)]

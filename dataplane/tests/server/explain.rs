@@ -66,7 +66,7 @@ impl World {
     }
 
     fn limits(&mut self, name: &str, limits: Vec<Limit>, plans: Option<Plans>, mode: Mode) -> Guard {
-        let policy = RateLimitPolicy { mode, limits, plans, priority: None };
+        let policy = RateLimitPolicy { mode, limits, plans, priority: None, shared: None };
         self.0.limits.insert(key(name), Part::new(policy));
         Guard::Policy(key(name))
     }

@@ -37,7 +37,8 @@ fn limit(count: Count, max_delay: Option<Duration>) -> Limit {
 /// Everything is limited.
 fn limited(snapshot: &mut Snapshot, open: Route, limit: Limit) {
     let key = ObjectKey::new("shop", "few");
-    let policy = RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit], plans: None, priority: None };
+    let policy =
+        RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit], plans: None, priority: None, shared: None };
     snapshot.limits.insert(key.clone(), Part::new(policy));
     let Route { mut rules, .. } = open.clone();
     rules[0].limits = vec![Guard::Policy(key)];

@@ -30,7 +30,13 @@ async fn who_may_not_come_by_his_address_takes_no_token_of_the_limits_before_aut
     snapshot.auth.insert(office_key.clone(), Part::new(office()));
     snapshot.limits.insert(
         one_key.clone(),
-        Part::new(RateLimitPolicy { mode: Mode::Enforce, limits: vec![limit], plans: None, priority: None }),
+        Part::new(RateLimitPolicy {
+            mode: Mode::Enforce,
+            limits: vec![limit],
+            plans: None,
+            priority: None,
+            shared: None,
+        }),
     );
     let Route { mut rules, .. } = route(HostPattern::Any, say("in"));
     rules[0].auth = Guard::Policy(office_key);

@@ -98,8 +98,12 @@ impl Work<'_> {
         let mut reads = Reads::new();
         let compiled = self.model.rate_limit_policies.get(key).map(|object| {
             let (mut notes, targets) = begin(&object.faults, &object.spec.target_refs, &key.namespace);
-            let rate_limit::Compiled { policy, limits, resolved } =
-                rate_limit::compile(object, || self.plans(&mut reads, &key.namespace), &mut notes);
+            let rate_limit::Compiled { policy, limits, resolved } = rate_limit::compile(
+                object,
+                self.options.limit_store,
+                || self.plans(&mut reads, &key.namespace),
+                &mut notes,
+            );
             let mut place = Policy::new(&object.meta, false, targets, notes, limits);
             place.attached.sound &= resolved;
             (policy, place)

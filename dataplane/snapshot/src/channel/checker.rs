@@ -143,7 +143,13 @@ mod tests {
             }
             Edit::Certificate(name, false) => drop(certificates.remove(&key(name))),
             Edit::Limits(name, true) => {
-                let policy = RateLimitPolicy { mode: Mode::Enforce, limits: Vec::new(), plans: None, priority: None };
+                let policy = RateLimitPolicy {
+                    mode: Mode::Enforce,
+                    limits: Vec::new(),
+                    plans: None,
+                    priority: None,
+                    shared: None,
+                };
                 limits.insert(key(name), Part::new(policy));
             }
             Edit::Limits(name, false) => drop(limits.remove(&key(name))),

@@ -6,9 +6,10 @@ use ravelin_snapshot::rate_limit::Phase;
 
 use super::{
     Limit,
-    count::{Level, Moment, Patience, Refused, Taken, Turn},
+    count::{Count, Level, Moment, Patience, Refused, Taken, Turn},
     gate::Seat,
     keys::Key,
+    shared::{self, Asked, Question},
 };
 use crate::expression::{Program, Scope};
 
@@ -41,6 +42,15 @@ struct Held<'t> {
     limit: &'t Limit,
     cost: u64,
     taken: Taken,
+    /// What it was taken from, if that is not the limit's own count.
+    from: Option<Count>,
+}
+
+/// Why a request that waited is not admitted.
+pub(super) enum Denied<'t> {
+    Limit(Refusal<'t>),
+    /// The limit's store is away, and its policy says `Deny`.
+    Unavailable(&'t Limit),
 }
 
 /// A limit that refuses, and what it says.
@@ -166,7 +176,7 @@ impl<'t> Attempt<'t> {
         let patience = Patience { time: limit.patience(), weight: weight(limit) };
         match limit.count.take((key, text.as_deref()), cost, self.at, patience) {
             Ok(taken) => {
-                self.held.push(Held { limit, cost, taken });
+                self.held.push(Held { limit, cost, taken, from: None });
                 Ok(())
             }
             Err(refused) => {
@@ -182,15 +192,76 @@ impl<'t> Attempt<'t> {
 
     /// Whether the request has to wait for its turn.
     pub(super) fn waits(&self) -> bool {
-        self.held.iter().any(|held| matches!(held.taken.turn, Turn::After(_) | Turn::Queued(_)))
+        let waits = |turn: &Turn| matches!(turn, Turn::After(_) | Turn::Queued(_) | Turn::Asks(_));
+        self.held.iter().any(|held| waits(&held.taken.turn))
     }
 
-    /// Waits for all turns; who gives up has taken nothing.
-    pub(super) async fn wait(mut self) -> Result<Vec<Seat>, Refusal<'t>> {
+    /// Whether the store is to be asked.
+    pub(super) fn asks(&self) -> bool {
+        self.held.iter().any(|held| matches!(held.taken.turn, Turn::Asks(_)))
+    }
+
+    /// Waits for all turns, and then asks the store, once; who gives up has taken nothing. What is kept of `shadows`, which count
+    /// each by itself, is handed back.
+    pub(super) async fn wait(&mut self, mut shadows: Vec<Self>) -> Result<Vec<Seat>, Denied<'t>> {
+        self.turns().await.map_err(Denied::Limit)?;
+        let admitted = if self.asks() || !shadows.is_empty() { self.ask(&mut shadows).await } else { Ok(()) };
+        let kept = shadows.into_iter().flat_map(Self::keep).collect();
+        admitted.map(|()| kept)
+    }
+
+    /// All questions of the request in one.
+    async fn ask(&mut self, shadows: &mut Vec<Self>) -> Result<(), Denied<'t>> {
+        let at = self.at;
+        let groups = std::iter::once(&*self).chain(&*shadows).enumerate();
+        let questions: Vec<(usize, &Question)> =
+            groups.flat_map(|(group, attempt)| attempt.questions().map(move |question| (group, question))).collect();
+        let mut asked = shared::ask(&questions, at).await.into_iter();
+        let own = self.settle(&mut asked);
+        shadows.retain_mut(|shadow| shadow.settle(&mut asked).is_ok());
+        own
+    }
+
+    fn questions(&self) -> impl Iterator<Item = &Question> {
+        self.held.iter().filter_map(|held| match &held.taken.turn {
+            Turn::Asks(question) => Some(&**question),
+            Turn::Now | Turn::After(_) | Turn::Seated(_) | Turn::Queued(_) => None,
+        })
+    }
+
+    /// Takes what came of its questions, in their order.
+    fn settle(&mut self, asked: &mut impl Iterator<Item = Asked>) -> Result<(), Denied<'t>> {
+        let mut denied = Ok(());
+        for held in self.held.iter_mut().filter(|held| matches!(held.taken.turn, Turn::Asks(_))) {
+            held.taken.turn = Turn::Now;
+            let why = match asked.next() {
+                Some(Asked::Passes(level)) => {
+                    held.taken.level = level;
+                    continue;
+                }
+                Some(Asked::Local(count, taken)) => {
+                    (held.taken, held.from) = (taken, Some(count));
+                    continue;
+                }
+                Some(Asked::Nothing) => continue,
+                Some(Asked::Refused(refused)) => {
+                    held.limit.refuses(held.taken.key, self.at.now);
+                    Denied::Limit((held.limit, refused))
+                }
+                Some(Asked::Unavailable) | None => Denied::Unavailable(held.limit),
+            };
+            if denied.is_ok() {
+                denied = Err(why);
+            }
+        }
+        denied
+    }
+
+    async fn turns(&mut self) -> Result<(), Refusal<'t>> {
         let mut longest = Duration::ZERO;
         for held in &mut self.held {
             match &mut held.taken.turn {
-                Turn::Now | Turn::Seated(_) => {}
+                Turn::Now | Turn::Seated(_) | Turn::Asks(_) => {}
                 Turn::After(wait) => longest = longest.max(*wait),
                 Turn::Queued(queued) => {
                     let patience = (self.at.now + held.limit.patience()).into();
@@ -204,15 +275,17 @@ impl<'t> Attempt<'t> {
                 }
             }
         }
-        tokio::time::sleep_until((self.at.now + longest).into()).await;
-        Ok(self.keep())
+        if !longest.is_zero() {
+            tokio::time::sleep_until((self.at.now + longest).into()).await;
+        }
+        Ok(())
     }
 
     /// It stays taken; seats until they are dropped.
     pub(super) fn keep(mut self) -> Vec<Seat> {
         let seats = mem::take(&mut self.held).into_iter().filter_map(|held| match held.taken.turn {
             Turn::Seated(seat) => Some(seat),
-            Turn::Now | Turn::After(_) | Turn::Queued(_) => None,
+            Turn::Now | Turn::After(_) | Turn::Queued(_) | Turn::Asks(_) => None,
         });
         seats.collect()
     }
@@ -220,8 +293,8 @@ impl<'t> Attempt<'t> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        for Held { limit, cost, taken } in self.held.drain(..) {
-            limit.count.give_back(&taken, cost, self.at);
+        for Held { limit, cost, taken, from } in self.held.drain(..) {
+            from.as_ref().unwrap_or(&limit.count).give_back(&taken, cost, self.at);
         }
     }
 }

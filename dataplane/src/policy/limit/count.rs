@@ -14,6 +14,7 @@ use super::{
     keys::{Key, Keys},
     ledger::{Ledger, Title},
     quota::{self, Book, Quota},
+    shared::{Question, Shared, Sharing},
     sketch::Sketch,
     window::{Span, Window},
 };
@@ -69,6 +70,8 @@ pub(super) enum Turn {
     Seated(Seat),
     /// When it gets a seat.
     Queued(Queued),
+    /// When the store has admitted it.
+    Asks(Box<Question>),
 }
 
 impl Taken {
@@ -98,6 +101,8 @@ pub(super) enum Count {
     Quota(Quota, Arc<Book>),
     Sketch(Arc<Sketch>),
     Adaptive(Arc<Adaptive>),
+    /// Counted in the store that all replicas share.
+    Shared(Arc<Shared>),
 }
 
 /// Whose count it is, and where those are that outlive it.
@@ -105,11 +110,30 @@ pub(super) enum Count {
 pub(super) struct Owner<'a> {
     pub(super) policy: &'a PolicyKey,
     pub(super) ledger: &'a Arc<Ledger>,
+    /// The limits of plans are others than the policy's own of the same names.
+    pub(super) of_plan: bool,
+    pub(super) sharing: Option<Sharing<'a>>,
 }
 
 impl Count {
-    /// Nothing has been counted yet, but what the ledger has of the limit's quota.
+    /// Nothing has been counted yet, but what the ledger, or the store, has.
     pub(super) fn new(said: &rate_limit::Limit, owner: Owner<'_>, start: Instant) -> Result<Self, String> {
+        match owner.sharing {
+            Some(sharing) => {
+                let shared = Shared::new(owner.policy, said, owner.of_plan, sharing, start)?;
+                Ok(Self::Shared(Arc::new(shared)))
+            }
+            None => Self::alone(said, owner.policy, owner.ledger, start),
+        }
+    }
+
+    /// It is counted in this process.
+    pub(super) fn alone(
+        said: &rate_limit::Limit,
+        policy: &PolicyKey,
+        ledger: &Arc<Ledger>,
+        start: Instant,
+    ) -> Result<Self, String> {
         Ok(match &said.count {
             rate_limit::Count::TokenBucket(said) => {
                 positive([said.requests.into(), said.burst.into(), said.per_ms])?;
@@ -126,8 +150,8 @@ impl Count {
             }
             rate_limit::Count::Quota(quota) => {
                 positive([quota.requests])?;
-                let title = Title::new(owner.policy, &said.name, quota);
-                Self::Quota(Quota::new(quota)?, owner.ledger.book(title))
+                let title = Title::new(policy, &said.name, quota);
+                Self::Quota(Quota::new(quota)?, ledger.book(title))
             }
             rate_limit::Count::Approximate { window, sketch } => {
                 positive([window.requests.into(), window.per_ms])?;
@@ -156,14 +180,16 @@ impl Count {
             (Self::Gate(_, gates), rate_limit::Count::Concurrency(max)) => {
                 Some(Self::Gate((*max).into(), Arc::clone(gates)))
             }
-            // A quota's book is found by its title; a sketch has one shape; what latency allows is learned anew.
+            // A quota's book is found by its title, and what is shared is found in the store; a sketch has one shape; what latency
+            // allows is learned anew.
             (
                 Self::Bucket(..)
                 | Self::Window(..)
                 | Self::Gate(..)
                 | Self::Quota(..)
                 | Self::Sketch(..)
-                | Self::Adaptive(..),
+                | Self::Adaptive(..)
+                | Self::Shared(..),
                 _,
             ) => None,
         }
@@ -180,6 +206,10 @@ impl Count {
             Self::Quota(_, book) => {
                 let text = quota::shown(text);
                 return (book.accounts.key(&text), Some(text.into_owned()));
+            }
+            Self::Shared(shared) => {
+                let text = quota::shown(text);
+                return (shared.key(&text), Some(text.into_owned()));
             }
         };
         (key, None)
@@ -198,6 +228,7 @@ impl Count {
             Self::Window(span, keys) => span.take(keys, key, cost, at.now, patience.time),
             Self::Quota(quota, book) => quota.take(book, key, text.unwrap_or_default(), cost, at.clock),
             Self::Sketch(sketch) => sketch.take(key, cost, at.now),
+            Self::Shared(shared) => shared.take((key, text.unwrap_or_default()), cost, at),
             Self::Adaptive(adaptive) if cost > 0 => {
                 let level = adaptive.level(key);
                 let seat = adaptive.enter(key, cost, at.now).ok_or(Refused { level, retry_in: None })?;
@@ -223,6 +254,7 @@ impl Count {
             Self::Window(span, keys) => span.give_back(keys, taken.key, cost, taken.mark, at.now),
             Self::Quota(_, book) => Quota::give_back(book, taken.key, cost, taken.mark, at.clock),
             Self::Sketch(sketch) => sketch.give_back(taken.key, cost, taken.mark),
+            Self::Shared(shared) => shared.give_back(taken, cost, at),
             Self::Gate(..) | Self::Adaptive(_) => {} // the seat, or the place in the queue, goes with the turn
         }
     }
@@ -235,6 +267,7 @@ impl Count {
             Self::Quota(quota, book) => quota.level(book, key, at.clock),
             Self::Sketch(sketch) => sketch.level(key, at.now),
             Self::Adaptive(adaptive) => adaptive.level(key),
+            Self::Shared(shared) => shared.level(key, at),
             Self::Gate(max, gates) => Level { remaining: gates.free(key, *max), more_in: None, term: None },
         }
     }
@@ -253,6 +286,7 @@ impl Count {
             Self::Quota(_, book) => (book.accounts.count(), book.accounts.evicted.get()),
             Self::Sketch(_) => (0, 0), // it remembers none
             Self::Adaptive(adaptive) => (adaptive.bounds.count(), adaptive.bounds.evicted.get()),
+            Self::Shared(shared) => shared.keys(),
         }
     }
 }

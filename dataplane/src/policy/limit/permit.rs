@@ -7,7 +7,7 @@ use ravelin_snapshot::rate_limit::{self, Count};
 
 use super::{
     Limit,
-    admit::{Attempt, Refusal},
+    admit::{Attempt, Denied, Refusal},
     count::Level,
     gate::Seat,
 };
@@ -21,8 +21,14 @@ use crate::{
 pub struct Permit<'t> {
     tightest: Option<(&'t rate_limit::Limit, Level)>,
     seats: Vec<Seat>,
-    /// It is not its turn yet.
-    waiting: Option<Attempt<'t>>,
+    /// It is not its turn yet, or the store is to be asked.
+    waiting: Option<Box<Waiting<'t>>>,
+}
+
+struct Waiting<'t> {
+    attempt: Attempt<'t>,
+    /// Of those in `Shadow` that would ask the store, each by itself.
+    shadows: Vec<Attempt<'t>>,
 }
 
 /// What a request holds until its answer has ended, and its tunnel if it becomes one.
@@ -46,22 +52,24 @@ impl Seats {
 }
 
 impl<'t> Permit<'t> {
-    pub(super) fn new(attempt: Attempt<'t>) -> Self {
+    /// Nobody waits for the turns of those in `Shadow`, but their limits are counted.
+    pub(super) fn new(attempt: Attempt<'t>, shadows: Vec<Attempt<'t>>) -> Self {
         let mut permit = Self::default();
-        for (limit, level) in attempt.levels() {
-            permit.tighten(&limit.said, level);
-        }
-        if attempt.waits() {
-            permit.waiting = Some(attempt);
+        permit.tell_of(&attempt);
+        let (asking, others): (Vec<_>, Vec<_>) = shadows.into_iter().partition(Attempt::asks);
+        permit.seats.extend(others.into_iter().flat_map(Attempt::keep));
+        if attempt.waits() || !asking.is_empty() {
+            permit.waiting = Some(Box::new(Waiting { attempt, shadows: asking }));
         } else {
-            permit.seats = attempt.keep();
+            permit.seats.extend(attempt.keep());
         }
         permit
     }
 
-    /// Seats of those who would be refused if it counted.
-    pub(super) fn hold(&mut self, seats: Vec<Seat>) {
-        self.seats.extend(seats);
+    fn tell_of(&mut self, attempt: &Attempt<'t>) {
+        for (limit, level) in attempt.levels() {
+            self.tighten(&limit.said, level);
+        }
     }
 
     fn tighten(&mut self, limit: &'t rate_limit::Limit, level: Level) {
@@ -77,10 +85,16 @@ impl<'t> Permit<'t> {
 
     /// Returns when it is the request's turn. Who is not waited for any longer has given everything back.
     pub async fn wait(mut self) -> Result<Self, Reject> {
-        if let Some(attempt) = self.waiting.take() {
+        if let Some(waiting) = self.waiting.take() {
+            let Waiting { mut attempt, shadows } = *waiting;
             // On the heap, for few wait and every request's state would have to hold it.
-            let seats = Box::pin(attempt.wait()).await.map_err(refuse)?;
-            self.seats.extend(seats);
+            let kept = Box::pin(attempt.wait(shadows)).await.map_err(|denied| match denied {
+                Denied::Limit(refusal) => refuse(refusal),
+                Denied::Unavailable(limit) => unavailable(limit),
+            })?;
+            self.tell_of(&attempt);
+            self.seats.extend(attempt.keep());
+            self.seats.extend(kept);
         }
         Ok(self)
     }
@@ -123,6 +137,12 @@ pub(super) fn refuse((limit, refused): Refusal<'_>) -> Reject {
         ..Detail::default()
     };
     Reject { reason: reason(limit), detail: Some(Box::new(detail)) }
+}
+
+/// The answer to a request that a limit would have to admit which cannot be asked.
+fn unavailable(limit: &Limit) -> Reject {
+    let detail = Detail { limit: Some(limit.said.name.clone()), retry_after: Some(1), ..Detail::default() };
+    Reject { reason: Reason::LimitUnavailable, detail: Some(Box::new(detail)) }
 }
 
 /// Why it refuses.

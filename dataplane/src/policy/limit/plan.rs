@@ -37,6 +37,7 @@ pub(super) enum Planned<'t> {
 
 impl Plans {
     pub(super) fn compile(said: &rate_limit::Plans, owner: Owner<'_>, before: Option<&Self>) -> Result<Self, String> {
+        let owner = Owner { of_plan: true, ..owner };
         // Counts of one key expression say nothing of another's keys.
         let before = before.filter(|old| old.said.key == said.key);
         let known: Vec<&Limit> = before.into_iter().flat_map(Self::limits).collect();

@@ -55,8 +55,8 @@ fn method(name: &str) -> Option<Expression> {
 }
 
 fn policy_as(mode: Mode, limits: Vec<rate_limit::Limit>, before: Option<&RateLimitPolicy>) -> RateLimitPolicy {
-    let said = rate_limit::RateLimitPolicy { mode, limits, plans: None, priority: None };
-    RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before, &Arc::default()).unwrap()
+    let said = rate_limit::RateLimitPolicy { mode, limits, plans: None, priority: None, shared: None };
+    RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before, &Arc::default(), None).unwrap()
 }
 
 fn policy(limits: Vec<rate_limit::Limit>) -> RateLimitPolicy {
@@ -273,8 +273,9 @@ async fn who_has_priority_is_seated_first_and_who_waits_is_seated_when_a_permit_
         limits: vec![seats],
         plans: None,
         priority: constant(Node::Conditional { condition, then, otherwise }),
+        shared: None,
     };
-    let policy = RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, None, &Arc::default()).unwrap();
+    let policy = RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, None, &Arc::default(), None).unwrap();
     let ask = |method| admitted(&[&policy], Phase::Main, method, &of("", ""), Instant::now()).ok().unwrap();
     let (first, light, heavy) = (ask(&Method::GET), ask(&Method::PUT), ask(&Method::GET));
     assert!(!first.waits() && light.waits() && heavy.waits());
@@ -298,8 +299,9 @@ fn a_quota_keeps_what_was_used_unless_its_terms_change() {
     let (now, ledger) = (Instant::now(), Arc::default());
     let key = ObjectKey::new("shop", "few");
     let made = |limits| {
-        let said = rate_limit::RateLimitPolicy { mode: Mode::Enforce, limits, plans: None, priority: None };
-        RateLimitPolicy::compile(&key, &said, None, &ledger).unwrap()
+        let said =
+            rate_limit::RateLimitPolicy { mode: Mode::Enforce, limits, plans: None, priority: None, shared: None };
+        RateLimitPolicy::compile(&key, &said, None, &ledger, None).unwrap()
     };
     let by_key = |count| rate_limit::Limit { key: by_caller(), ..limit("month", count) };
     assert_eq!(passing(&[&made(vec![by_key(quota(3, Month))])], &Method::GET, "a", now), 3);
@@ -315,12 +317,12 @@ fn a_quota_keeps_what_was_used_unless_its_terms_change() {
     assert_eq!(passing(&[&made(vec![by_key(quota(5, Month))])], &Method::GET, "a", now), 2, "more was bought");
     assert_eq!(passing(&[&made(vec![by_key(quota(3, Day))])], &Method::GET, "a", now), 3, "other terms, another count");
     let clock = SystemTime::UNIX_EPOCH;
-    assert_eq!(same.reset_usage("month", "a", clock), Some(true));
-    assert_eq!(same.reset_usage("month", "b", clock), Some(false));
-    assert_eq!(same.reset_usage("year", "a", clock), None);
-    assert!(same.grant_usage("month", "a", 4, clock));
+    assert_eq!(same.reset_usage("month", "a", clock), Ok(Some(true)));
+    assert_eq!(same.reset_usage("month", "b", clock), Ok(Some(false)));
+    assert_eq!(same.reset_usage("year", "a", clock), Ok(None));
+    assert_eq!(same.grant_usage("month", "a", 4, clock), Ok(true));
     let mut usage = Vec::new();
-    assert!(!same.usage(clock, 10, |_, _| true, &mut usage));
+    assert_eq!(same.usage(clock, 10, (None, None), &mut usage), Ok(false));
     assert_eq!((usage.len(), &*usage[0].key, usage[0].used, usage[0].granted), (1, "a", 0, 4));
     assert_eq!(passing(&[&same], &Method::GET, "a", now), 7);
 }
@@ -332,8 +334,14 @@ fn planned(plans: Vec<(&str, rate_limit::Plan)>, before: Option<&RateLimitPolicy
         key: by_caller(),
         plans: plans.into_iter().map(|(name, plan)| (name.to_owned(), plan)).collect(),
     };
-    let said = rate_limit::RateLimitPolicy { mode: Mode::Enforce, limits: vec![], plans: Some(plans), priority: None };
-    RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before, &Arc::default()).unwrap()
+    let said = rate_limit::RateLimitPolicy {
+        mode: Mode::Enforce,
+        limits: vec![],
+        plans: Some(plans),
+        priority: None,
+        shared: None,
+    };
+    RateLimitPolicy::compile(&ObjectKey::new("shop", "few"), &said, before, &Arc::default(), None).unwrap()
 }
 
 fn plan(limits: Vec<rate_limit::Limit>) -> rate_limit::Plan {

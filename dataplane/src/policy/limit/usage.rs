@@ -8,7 +8,8 @@ use super::{
     RateLimitPolicy,
     count::Count,
     plan::Plans,
-    quota::{self, Book, Quota, seconds},
+    quota::{self, Account, Book, Quota, seconds},
+    shared::{Accounts, Shared},
 };
 
 /// What one key has used of one quota in its present term.
@@ -29,62 +30,96 @@ pub struct Usage {
     pub ends: i64,
 }
 
+/// The store of a shared quota is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store of shared limits cannot be asked; try again")]
+pub struct Unreachable;
+
+/// Where the accounts of a quota are.
+enum Where<'a> {
+    Here(&'a Quota, &'a Arc<Book>),
+    Shared(Accounts<'a>),
+}
+
+/// All of it waits for the store of quotas that are shared: it is for threads that may.
 impl RateLimitPolicy {
-    /// Adds what is used of its quotas, of those keys and limits that `which` takes, up to `max`; whether there is more.
+    /// Adds what is used of its quotas, of this limit and key if they are named, up to `max`; whether there is more.
     pub fn usage(
         &self,
         clock: SystemTime,
         max: usize,
-        which: impl Fn(&str, &str) -> bool,
+        (limit, key): (Option<&str>, Option<&str>),
         usage: &mut Vec<Usage>,
-    ) -> bool {
+    ) -> Result<bool, Unreachable> {
         let mut more = false;
-        for (name, (_, book)) in self.books() {
-            book.accounts.for_each(|account| {
-                if account.ends <= seconds(clock) || !which(name, &account.key) {
+        for (name, accounts) in self.quotas().into_iter().filter(|(name, _)| limit.is_none_or(|limit| limit == *name)) {
+            let mut add = |account: &Account| {
+                if account.ends <= seconds(clock) || key.is_some_and(|key| *quota::shown(key) != *account.key) {
                     return;
                 }
                 if usage.len() >= max {
                     more = true;
                     return;
                 }
-                usage.push(Usage {
-                    policy: self.key.to_string(),
-                    limit: name.to_owned(),
-                    key: account.key.to_string(),
-                    used: account.used,
-                    requests: account.requests,
-                    granted: account.granted,
-                    begins: account.begins,
-                    ends: account.ends,
-                });
-            });
+                usage.push(self.row(name, account));
+            };
+            match accounts {
+                Where::Here(_, book) => book.accounts.for_each(|account| add(account)),
+                Where::Shared(accounts) => {
+                    let (accounts, rest) = accounts.list(key, max, clock)?;
+                    accounts.iter().for_each(add);
+                    more |= rest;
+                }
+            }
         }
-        more
+        Ok(more)
     }
 
     /// Forgets what a key has used; `None`: there is no such quota, `false`: nothing was used.
-    pub fn reset_usage(&self, limit: &str, key: &str, clock: SystemTime) -> Option<bool> {
-        let books = self.books();
-        let (_, book) = books.get(limit)?;
-        Some(book.reset(&quota::shown(key), clock))
+    pub fn reset_usage(&self, limit: &str, key: &str, clock: SystemTime) -> Result<Option<bool>, Unreachable> {
+        Ok(match self.quotas().get(limit) {
+            None => None,
+            Some(Where::Here(_, book)) => Some(book.reset(&quota::shown(key), clock)),
+            Some(Where::Shared(accounts)) => Some(accounts.reset(key)?),
+        })
     }
 
     /// So many requests more in the key's present term; `false`: there is no such quota.
-    pub fn grant_usage(&self, limit: &str, key: &str, requests: u64, clock: SystemTime) -> bool {
-        let books = self.books();
-        let Some((quota, book)) = books.get(limit) else { return false };
-        book.grant(&quota::shown(key), requests, quota, clock);
-        true
+    pub fn grant_usage(&self, limit: &str, key: &str, requests: u64, clock: SystemTime) -> Result<bool, Unreachable> {
+        match self.quotas().get(limit) {
+            None => return Ok(false),
+            Some(Where::Here(quota, book)) => book.grant(&quota::shown(key), requests, quota, clock),
+            Some(Where::Shared(accounts)) => accounts.grant(key, requests, clock)?,
+        }
+        Ok(true)
+    }
+
+    fn row(&self, limit: &str, account: &Account) -> Usage {
+        Usage {
+            policy: self.key.to_string(),
+            limit: limit.to_owned(),
+            key: account.key.to_string(),
+            used: account.used,
+            requests: account.requests,
+            granted: account.granted,
+            begins: account.begins,
+            ends: account.ends,
+        }
     }
 
     /// By the names of limits. Those of one name in several plans have one book if their terms are the same; if not, one of
     /// them is shown.
-    fn books(&self) -> BTreeMap<&str, (&Quota, &Arc<Book>)> {
+    fn quotas(&self) -> BTreeMap<&str, Where<'_>> {
         let all = self.limits.all.iter().chain(self.plans.iter().flat_map(Plans::limits));
-        let quotas = all.filter_map(|limit| match &limit.count {
-            Count::Quota(quota, book) => Some((limit.said.name.as_str(), (quota, book))),
-            Count::Bucket(..) | Count::Window(..) | Count::Gate(..) | Count::Sketch(..) | Count::Adaptive(..) => None,
+        let quotas = all.filter_map(|limit| {
+            let accounts = match &limit.count {
+                Count::Quota(quota, book) => Where::Here(quota, book),
+                Count::Shared(shared) => Where::Shared(Shared::accounts(shared)?),
+                Count::Bucket(..) | Count::Window(..) | Count::Gate(..) | Count::Sketch(..) | Count::Adaptive(..) => {
+                    return None;
+                }
+            };
+            Some((limit.said.name.as_str(), accounts))
         });
         quotas.collect()
     }

@@ -1,0 +1,97 @@
+//! Debian's `redis-server` on a free port, for as long as a test needs it.
+
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process::Stdio,
+};
+
+use ravelin_echo::client::DEADLINE;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+pub(crate) struct Store {
+    pub(crate) port: u16,
+    arguments: Vec<String>,
+    folder: TempDir,
+    process: Option<Child>,
+}
+
+impl Store {
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut store = Self { port: free_port(), arguments, folder: tempfile::tempdir().unwrap(), process: None };
+        store.restart().await;
+        store
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Nothing of before is left, but the port.
+    pub(crate) async fn restart(&mut self) {
+        self.kill().await;
+        let port = self.port.to_string();
+        let mut process = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"])
+            .args(&self.arguments)
+            .current_dir(self.folder.path())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("redis-server, which `make test` installs");
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let ready = async {
+            let mut said = Vec::new();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if line.contains("Ready to accept connections") {
+                    return;
+                }
+                said.push(line);
+            }
+            panic!("redis-server has ended: {said:#?}");
+        };
+        timeout(DEADLINE, ready).await.expect("redis-server does not say that it is ready");
+        // It must be able to say more.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        self.process = Some(process);
+    }
+
+    pub(crate) async fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().await.unwrap();
+        }
+    }
+
+    /// STOP or CONT.
+    pub(crate) async fn signal(&self, name: &str) {
+        let id = self.process.as_ref().and_then(Child::id).unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().await.unwrap().success());
+    }
+
+    /// What `redis-cli` prints.
+    pub(crate) async fn tell(&self, arguments: &[&str]) -> String {
+        let port = self.port.to_string();
+        let run = Command::new("redis-cli").args(["-h", "127.0.0.1", "-p", &port]).args(arguments).output();
+        let run = timeout(DEADLINE, run).await.unwrap().unwrap();
+        String::from_utf8(run.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Scripts that were run.
+    pub(crate) async fn calls(&self) -> u64 {
+        let stats = self.tell(&["INFO", "commandstats"]).await;
+        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap_or("0");
+        line.split(',').next().unwrap().parse().unwrap()
+    }
+}
+
+fn free_port() -> u16 {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    TcpListener::bind(any).unwrap().local_addr().unwrap().port()
+}

@@ -11,6 +11,7 @@ mod balancing;
 mod certificate;
 mod grammar;
 mod graph;
+mod held;
 mod index;
 mod notes;
 mod rate_limit;

@@ -99,10 +99,8 @@ pub(super) fn targets(
 ) -> Vec<TargetRef> {
     let field = Field::SPEC.member("targetRefs");
     let unknown = |index| TargetRef { target: Target::Unknown(namespace.to_owned()), section: None, index };
-    if said.len() > MAX_TARGETS {
-        let message = format!("{} targets are more than {MAX_TARGETS}", said.len());
-        notes.invalid(field, message, "Attach the policy to the namespace, or write several.");
-    }
+    let remedy = "Attach the policy to the namespace, or write several.";
+    notes.at_most((said.len(), MAX_TARGETS), "targets", field, remedy);
     if touches(faults, field) {
         return vec![unknown(0)];
     }

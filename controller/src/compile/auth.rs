@@ -2,7 +2,6 @@
 
 pub(super) mod api_key;
 mod basic;
-pub(super) mod held;
 mod jwt;
 mod source;
 
@@ -19,7 +18,7 @@ use ravelin_snapshot::{
 };
 
 use super::{
-    grammar,
+    grammar, held,
     notes::{Field, Notes},
     route::matches,
     text::{self, Type},
@@ -69,13 +68,7 @@ pub(super) fn mode(said: Option<PolicyMode>) -> Mode {
 
 /// Notes a list that is too long.
 pub(super) fn bound(count: usize, most: usize, field: Field<'_>, notes: &mut Notes) {
-    if count > most {
-        notes.invalid(
-            field,
-            format!("{count} entries are more than {most}"),
-            "Leave some out, or write another policy.",
-        );
-    }
+    notes.at_most((count, most), "entries", field, "Leave some out, or write another policy.");
 }
 
 fn exclusions(said: &[Exclusion], field: Field<'_>, notes: &mut Notes) -> Vec<auth::Exclusion> {

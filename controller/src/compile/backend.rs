@@ -116,10 +116,8 @@ pub(super) fn object(object: &Object<BackendSpec>, notes: &mut Notes) -> Option<
     if said.is_empty() && !touches(&object.faults, field) {
         notes.invalid(field, "a Backend needs an endpoint", "Name at least one address and port.");
     }
-    if said.len() > MAX_ENDPOINTS {
-        let message = format!("{} endpoints are more than {MAX_ENDPOINTS}", said.len());
-        notes.invalid(field, message, "Split the Backend, and share the requests by weights.");
-    }
+    let remedy = "Split the Backend, and share the requests by weights.";
+    notes.at_most((said.len(), MAX_ENDPOINTS), "endpoints", field, remedy);
     let mut endpoints = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for (index, endpoint) in said.iter().enumerate().take(MAX_ENDPOINTS) {

@@ -84,6 +84,19 @@ impl Notes {
         self.error(field, Reason::Invalid, message, remedy);
     }
 
+    /// Refuses a list that is longer than it may be. `what`: its entries.
+    pub(super) fn at_most(
+        &mut self,
+        (count, most): (usize, usize),
+        what: &str,
+        field: impl fmt::Display,
+        remedy: &str,
+    ) {
+        if count > most {
+            self.invalid(field, format!("{count} {what} are more than {most}"), remedy);
+        }
+    }
+
     /// Refuses a field that is set and that this version does not implement.
     pub(super) fn unsupported<T>(&mut self, field: Field<'_>, set: Option<&T>) {
         if set.is_some() {

@@ -89,9 +89,7 @@ fn rules(
     said: &[ApiRouteRule],
 ) -> Vec<Rule> {
     let field = Field::SPEC.member("rules");
-    if said.len() > MAX_RULES {
-        notes.invalid(field, format!("{} rules are more than {MAX_RULES}", said.len()), "Split the route.");
-    }
+    notes.at_most((said.len(), MAX_RULES), "rules", field, "Split the route.");
     if said.is_empty() {
         if !touches(&object.faults, field) {
             notes.invalid(field, "a route needs a rule", "Say what is to happen to its requests.");

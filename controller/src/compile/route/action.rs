@@ -78,10 +78,7 @@ fn backends(
     field: Field<'_>,
     said: &Said<'_>,
 ) -> Vec<WeightedBackend> {
-    if said.backend_refs.len() > MAX_BACKENDS {
-        let message = format!("{} backends are more than {MAX_BACKENDS}", said.backend_refs.len());
-        notes.invalid(field, message, "Leave some out.");
-    }
+    notes.at_most((said.backend_refs.len(), MAX_BACKENDS), "backends", field, "Leave some out.");
     let mut backends = Vec::with_capacity(said.backend_refs.len());
     for (index, reference) in said.backend_refs.iter().enumerate().take(MAX_BACKENDS) {
         let field = field.item(index);

@@ -38,9 +38,7 @@ pub(super) struct Filters {
 
 /// What is wrong is noted; the result is then of no use. `prefixed`: every match of the rule is a prefix.
 pub(super) fn compile(said: &[RouteFilter], prefixed: bool, field: Field<'_>, notes: &mut Notes) -> Filters {
-    if said.len() > MAX_FILTERS {
-        notes.invalid(field, format!("{} filters are more than {MAX_FILTERS}", said.len()), "Leave some out.");
-    }
+    notes.at_most((said.len(), MAX_FILTERS), "filters", field, "Leave some out.");
     let mut filters = Filters::default();
     let mut seen = Vec::new();
     for (index, said) in said.iter().enumerate().take(MAX_FILTERS) {
@@ -140,18 +138,14 @@ fn headers(said: &HeaderModifier, field: Field<'_>, notes: &mut Notes) -> Header
     let set = pairs(set, field.member("set"), notes);
     let add = pairs(add, field.member("add"), notes);
     let field = field.member("remove");
-    if remove.len() > MAX_FILTERS {
-        notes.invalid(field, format!("{} headers are more than {MAX_FILTERS}", remove.len()), "Leave some out.");
-    }
+    notes.at_most((remove.len(), MAX_FILTERS), "headers", field, "Leave some out.");
     let names = remove.iter().enumerate().take(MAX_FILTERS);
     let remove = names.filter_map(|(index, name)| grammar::header(name, field.item(index), notes)).collect();
     HeaderChanges { set, add, remove }
 }
 
 fn pairs(said: &[HttpHeader], field: Field<'_>, notes: &mut Notes) -> Vec<(String, String)> {
-    if said.len() > MAX_FILTERS {
-        notes.invalid(field, format!("{} headers are more than {MAX_FILTERS}", said.len()), "Leave some out.");
-    }
+    notes.at_most((said.len(), MAX_FILTERS), "headers", field, "Leave some out.");
     let mut pairs: Vec<(String, String)> = Vec::new();
     for (index, HttpHeader { name, value }) in said.iter().enumerate().take(MAX_FILTERS) {
         let field = field.item(index);

@@ -45,10 +45,7 @@ pub(super) fn owned(
         let unclear = touches(&object.faults, field) || super::is_misread(&object.faults);
         return if unclear { Vec::new() } else { vec![HostPattern::Any] };
     }
-    if names.len() > MAX_HOSTNAMES {
-        let message = format!("{} hostnames are more than {MAX_HOSTNAMES}", names.len());
-        notes.invalid(field, message, "Split the route.");
-    }
+    notes.at_most((names.len(), MAX_HOSTNAMES), "hostnames", field, "Split the route.");
     let (mut hosts, mut lost) = (Vec::with_capacity(names.len().min(MAX_HOSTNAMES)), Vec::new());
     for (index, name) in names.iter().enumerate().take(MAX_HOSTNAMES) {
         let Some(host) = parse(name) else {

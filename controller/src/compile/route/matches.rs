@@ -28,10 +28,7 @@ fn everything() -> Match {
 /// The matches of a rule, never empty. What has no meaning is noted, and the place is then as wide as what is left of it:
 /// the rule is broken and must not let its requests fall through to a wider one.
 pub(super) fn compile(said: &[RouteMatch], field: Field<'_>, notes: &mut Notes) -> Vec<Match> {
-    if said.len() > MAX_MATCHES {
-        let message = format!("{} matches are more than {MAX_MATCHES}", said.len());
-        notes.invalid(field, message, "Split the rule.");
-    }
+    notes.at_most((said.len(), MAX_MATCHES), "matches", field, "Split the rule.");
     if said.is_empty() {
         return vec![everything()];
     }

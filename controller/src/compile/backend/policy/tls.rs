@@ -5,9 +5,9 @@ use ravelin_snapshot::backend::{AltName, ClientCertificate, Tls};
 
 use crate::{
     compile::{
-        auth::held,
         certificate, grammar,
         graph::Fact,
+        held,
         notes::{Field, Notes},
         reference, text,
         work::{Reads, Work},
@@ -56,9 +56,7 @@ pub(super) fn compile(
 }
 
 fn names(said: &[SubjectAltName], field: Field<'_>, notes: &mut Notes) -> Vec<AltName> {
-    if said.len() > MAX_NAMES {
-        notes.invalid(field, format!("{} names are more than {MAX_NAMES}", said.len()), "Leave some out.");
-    }
+    notes.at_most((said.len(), MAX_NAMES), "names", field, "Leave some out.");
     let mut names = Vec::with_capacity(said.len());
     for (index, SubjectAltName { type_, hostname, uri }) in said.iter().enumerate().take(MAX_NAMES) {
         let field = field.item(index);

@@ -55,9 +55,7 @@ fn list(
         }
         return Allowed::All;
     }
-    if said.len() > MAX_ENTRIES {
-        notes.invalid(field, format!("{} entries are more than {MAX_ENTRIES}", said.len()), "Leave some out.");
-    }
+    notes.at_most((said.len(), MAX_ENTRIES), "entries", field, "Leave some out.");
     let entries = said.iter().enumerate().take(MAX_ENTRIES);
     Allowed::These(entries.filter_map(|(index, entry)| one(entry, field.item(index), notes)).collect())
 }

@@ -5,8 +5,6 @@ use ravelin_snapshot::{ObjectKey, Secret as Hidden};
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-use super::bound;
-
 use crate::{
     compile::{
         certificate::Validity,
@@ -56,7 +54,7 @@ pub(super) fn in_config_map<'w>(
 
 /// The certificates of authorities, as PEM: in the key `ca.crt` of each. `Some(None)`: none is referred to, so the system's
 /// count; `None` and a note if one is not there or holds none.
-pub(in crate::compile) fn authorities(
+pub(super) fn authorities(
     work: &Work<'_>,
     reads: &mut Reads,
     notes: &mut Notes,
@@ -64,7 +62,7 @@ pub(in crate::compile) fn authorities(
     said: &[CaCertificateReference],
     field: Field<'_>,
 ) -> Option<Option<String>> {
-    bound(said.len(), MAX_AUTHORITIES, field, notes);
+    notes.at_most((said.len(), MAX_AUTHORITIES), "entries", field, "Leave some out, or write another policy.");
     let mut all = String::new();
     let mut whole = true;
     for (index, CaCertificateReference { group, kind, name }) in said.iter().enumerate() {

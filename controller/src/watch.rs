@@ -30,7 +30,7 @@ use keeper::{Keeper, Track};
 pub use observed::{Marks, Observed};
 use stream::{Desk, Told, Watched};
 
-/// What is watched: every namespace, or these. Namespaces themselves are watched everywhere.
+/// What is watched: every namespace, or these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     pub namespaces: Vec<String>,
@@ -83,9 +83,8 @@ struct Watches {
 
 impl Watches {
     fn start(&mut self, scope: &Scope) {
-        let everywhere = vec![None];
         let namespaces = match scope.namespaces.as_slice() {
-            [] => everywhere.clone(),
+            [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),
         };
         let all = Config::default();
@@ -96,7 +95,6 @@ impl Watches {
         self.follow::<crds::RateLimitPolicy>(&namespaces, &all);
         self.follow::<crds::Plan>(&namespaces, &all);
         self.follow::<crds::ReferenceGrant>(&namespaces, &all);
-        self.follow::<core::Namespace>(&everywhere, &all);
         self.follow::<core::Service>(&namespaces, &all);
         self.follow::<discovery::EndpointSlice>(&namespaces, &Config::default().labels("kubernetes.io/service-name"));
         // Only what can be meant for a gateway: other Secrets are none of its business.

@@ -16,7 +16,7 @@ const ASKED: &[(&str, &str, &str, &[&str], &str)] = &[
         &["list", "watch"],
         "",
     ),
-    ("cluster", "", "services secrets configmaps namespaces", &["list", "watch"], ""),
+    ("cluster", "", "services secrets configmaps", &["list", "watch"], ""),
     ("cluster", "discovery.k8s.io", "endpointslices", &["list", "watch"], ""),
     ("cluster", "gateway.networking.k8s.io", "referencegrants", &["list", "watch"], ""),
     // Statuses, by server-side apply.

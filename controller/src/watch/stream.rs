@@ -4,7 +4,7 @@ use std::{fmt::Debug, time::Duration};
 
 use futures_util::{StreamExt, pin_mut};
 use k8s_openapi::{
-    ClusterResourceScope, NamespaceResourceScope,
+    NamespaceResourceScope,
     api::{core::v1 as core, discovery::v1 as discovery},
 };
 use kube::{
@@ -219,7 +219,6 @@ watched! {
     EndpointSlice: discovery::EndpointSlice, namespaced;
     Secret: core::Secret, namespaced;
     ConfigMap: core::ConfigMap, namespaced;
-    Namespace: core::Namespace, everywhere;
     ReferenceGrant: crds::ReferenceGrant, granted;
 }
 
@@ -238,14 +237,6 @@ where
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     }]
-}
-
-fn everywhere<K>(client: &Client, _namespace: Option<&str>) -> Vec<Guarded<K>>
-where
-    K: Resource<Scope = ClusterResourceScope>,
-    K::DynamicType: Default,
-{
-    vec![Api::all(client.clone())]
 }
 
 fn granted(client: &Client, namespace: Option<&str>) -> Vec<Guarded<crds::ReferenceGrant>> {

@@ -41,6 +41,9 @@ holds "a service spread over nodes" "externalTrafficPolicy: Cluster" --set servi
 holds "a monitor" "kind: ServiceMonitor" --set serviceMonitor.enabled=true --set serviceMonitor.labels.release=prometheus
 holds "no monitor" "!ServiceMonitor"
 holds "no spreading" "!topologySpreadConstraints" --set topologySpread.nodes=Off,topologySpread.zones=Off
+holds "a key of sessions" "kind: Secret"
+holds "a key of one's own" "secretName: mine" --set session.existingSecret=mine
+holds "no other key beside one's own" "!kind: Secret" --set session.existingSecret=mine
 holds "trusted proxies" "- --trusted-proxies=10.0.0.0/8,2001:db8::/32" --set 'trustedProxies={10.0.0.0/8,2001:db8::/32}'
 holds "the grace covers the draining" "terminationGracePeriodSeconds: 75" --set drain.delaySeconds=10,drain.timeoutSeconds=60
 holds "one namespace, its role" "namespace: shop" --set 'watchNamespaces={shop}'

@@ -32,6 +32,10 @@ pub(crate) struct ServeArgs {
     /// Peers that begin each connection with PROXY protocol, version 1 or 2
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
     proxy_protocol: Vec<IpNet>,
+    /// Keys of session persistence, one a line, the newest first; the same for all replicas. Default: one of its own, kept where
+    /// quotas are
+    #[arg(long, value_name = "FILE")]
+    session_key: Option<PathBuf>,
     /// Time for the TLS handshake and the head of the first request, and for each head after its first byte
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     header_timeout: Duration,
@@ -160,6 +164,7 @@ impl ServeArgs {
             state: None,
             quotas: None,
             store: self.store()?,
+            session_key: self.session_key.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             proxy_protocol: self.proxy_protocol.clone(),
             drain_delay: self.drain_delay,

@@ -202,6 +202,10 @@ async fn metrics_and_pages_of_the_admin_address_are_there() {
                   targetRefs: [{kind: Backend, name: orders-v1}], \
                   circuitBreaker: {consecutiveFailures: 5}, healthCheck: {passive: {}}}}";
     fs::write(folder.path().join("careful.yaml"), policy).unwrap();
+    let route = "{apiVersion: ravelin.dev/v1alpha1, kind: ApiRoute, metadata: {name: rare}, spec: {hostnames: [rare.example], \
+                 rules: [{backendRefs: [{kind: Backend, name: orders-v1}], filters: [{coalesce: {}}, {requestMirror: {\
+                 backendRef: {kind: Backend, name: orders-v1}}}]}]}}";
+    fs::write(folder.path().join("rare.yaml"), route).unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["tls.example".to_owned()]).unwrap();
     let secret = serde_json::json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls"}, "type": "kubernetes.io/tls",

@@ -7,20 +7,26 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep},
+};
 
 use crate::{
-    filter::compression::Compressed,
+    filter::{
+        compression::Compressed,
+        grpc_web::{Base64, WebBody},
+    },
     server::{ClientBody, Open},
-    upstream::UpstreamBody,
+    upstream::{Led, UpstreamBody},
     wire::WireError,
 };
 
@@ -32,6 +38,10 @@ pub struct RequestBody {
     received: Option<Rc<Cell<u64>>>,
     /// The client has broken off, or was silent for too long.
     failed: Option<Rc<Cell<bool>>>,
+    /// Wants to have all of it too.
+    copy: Option<Box<Copy>>,
+    /// It is base64, and what passes is what that stands for.
+    base64: Option<Box<Base64>>,
     /// The connection is in use as long as this is.
     _open: Option<Open>,
 }
@@ -40,6 +50,8 @@ pub struct RequestBody {
 pub(crate) enum Source {
     Hyper(Incoming),
     Plain(ClientBody),
+    /// Ours, of a copy.
+    Own(Option<Bytes>),
 }
 
 impl From<Incoming> for Source {
@@ -61,6 +73,7 @@ impl Source {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::Client)))
             }
             Self::Plain(body) => Pin::new(body).poll_frame(cx),
+            Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -68,6 +81,7 @@ impl Source {
         match self {
             Self::Hyper(body) => body.is_end_stream(),
             Self::Plain(body) => body.is_end_stream(),
+            Self::Own(bytes) => bytes.is_none(),
         }
     }
 
@@ -75,6 +89,7 @@ impl Source {
         match self {
             Self::Hyper(body) => body.size_hint(),
             Self::Plain(body) => body.size_hint(),
+            Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
         }
     }
 }
@@ -89,6 +104,35 @@ impl Fate {
     }
 }
 
+/// What has passed of a body, for whoever wants it whole.
+struct Copy {
+    pieces: BytesMut,
+    most: usize,
+    give: oneshot::Sender<Bytes>,
+}
+
+impl Copy {
+    /// `None`: it is whole and was given away, or will never be.
+    fn take(mut self: Box<Self>, frame: Option<&Result<Frame<Bytes>, BodyError>>, ended: bool) -> Option<Box<Self>> {
+        match frame {
+            Some(Ok(frame)) => {
+                let data = frame.data_ref().map(Bytes::as_ref).unwrap_or_default();
+                if self.pieces.len() + data.len() > self.most {
+                    return None;
+                }
+                self.pieces.extend_from_slice(data);
+                if !ended && frame.is_data() {
+                    return Some(self);
+                }
+            }
+            Some(Err(_)) => return None,
+            None => {}
+        }
+        drop(self.give.send(self.pieces.freeze())); // nobody may want it any longer
+        None
+    }
+}
+
 /// The bound on silence. There is no timer until the client is waited for.
 struct Idle {
     limit: Duration,
@@ -99,17 +143,43 @@ struct Idle {
 impl RequestBody {
     pub(crate) fn new(body: impl Into<Source>, idle: Duration, open: Option<Open>) -> Self {
         let idle = Some(Idle { limit: idle, timer: None, waiting: false });
-        Self { source: body.into(), idle, received: None, failed: None, _open: open }
+        Self { source: body.into(), idle, received: None, failed: None, copy: None, base64: None, _open: open }
     }
 
     /// For whoever bounds it himself.
     pub fn unbounded(incoming: Incoming) -> Self {
-        Self { source: Source::Hyper(incoming), idle: None, received: None, failed: None, _open: None }
+        Self {
+            source: Source::Hyper(incoming),
+            idle: None,
+            received: None,
+            failed: None,
+            copy: None,
+            base64: None,
+            _open: None,
+        }
     }
 
     /// Counts its bytes, if it has any.
     pub(crate) fn count(&mut self, received: impl FnOnce() -> Rc<Cell<u64>>) {
         self.received = (!self.source.is_end_stream()).then(received);
+    }
+
+    /// Of bytes that are here already.
+    pub(crate) fn own(bytes: Bytes) -> Self {
+        let source = Source::Own((!bytes.is_empty()).then_some(bytes));
+        Self { source, idle: None, received: None, failed: None, copy: None, base64: None, _open: None }
+    }
+
+    /// All of it, when it has passed; an error if it is more than so many bytes, or never whole.
+    pub(crate) fn copied(&mut self, most: usize) -> oneshot::Receiver<Bytes> {
+        let (give, copied) = oneshot::channel();
+        self.copy = Some(Box::new(Copy { pieces: BytesMut::new(), most, give }));
+        copied
+    }
+
+    /// From now on what it stands for passes in its place.
+    pub(crate) fn decode_base64(&mut self) {
+        self.base64 = (!self.source.is_end_stream()).then(Box::default);
     }
 
     /// Tells whether it was the client that the request failed of.
@@ -138,23 +208,47 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = self.poll(cx);
+        let polled = self.poll_decoded(cx);
         if let (Poll::Ready(Some(Err(_))), Some(failed)) = (&polled, &self.failed) {
             failed.set(true);
+        }
+        if let (Poll::Ready(frame), true) = (&polled, self.copy.is_some()) {
+            let ended = self.source.is_end_stream();
+            self.copy = self.copy.take().and_then(|copy| copy.take(frame.as_ref(), ended));
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.is_end_stream()
+        self.source.is_end_stream() && self.base64.as_ref().is_none_or(|base64| base64.is_whole())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.size_hint()
+        if self.base64.is_some() { SizeHint::default() } else { self.source.size_hint() }
     }
 }
 
 impl RequestBody {
+    /// One that stands for nothing yet is passed over.
+    fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let frame = ready!(self.poll(cx));
+            let Some(base64) = &mut self.base64 else { return Poll::Ready(frame) };
+            let whole = base64.is_whole();
+            let decoded = match frame {
+                Some(Ok(frame)) => frame.into_data().map(|data| base64.decode(&data)),
+                None if !whole => Ok(None),
+                other => return Poll::Ready(other),
+            };
+            match decoded {
+                Ok(Some(data)) if data.is_empty() => {}
+                Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(None) => return Poll::Ready(Some(Err(BodyError::Base64))),
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.source.poll(cx) {
             Poll::Ready(frame) => {
@@ -180,6 +274,10 @@ pub enum AnswerBody {
     Own(Option<Bytes>),
     /// A backend's, with what keeps its connection going.
     Upstream(Box<UpstreamBody>),
+    /// A backend's, of which some is here already.
+    Led(Box<Led>),
+    /// Of gRPC, as gRPC-Web.
+    Web(Box<WebBody>),
     /// Either of them, compressed on the way.
     Compressed(Box<Compressed>),
 }
@@ -195,6 +293,8 @@ pub enum BodyError {
     Client(#[source] hyper::Error),
     #[error("the client broke off: {0}")]
     ClientWire(#[source] WireError),
+    #[error("the client's base64 cannot be read")]
+    Base64,
     #[error("the stream was silent for too long")]
     Idle,
     #[error("the request took too long")]
@@ -223,6 +323,8 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Self::Led(body) => Pin::new(body).poll_frame(cx),
+            Self::Web(body) => Pin::new(body).poll_frame(cx),
             Self::Compressed(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -231,6 +333,8 @@ impl Body for AnswerBody {
         match self {
             Self::Own(bytes) => bytes.is_none(),
             Self::Upstream(body) => body.is_end_stream(),
+            Self::Led(body) => body.is_end_stream(),
+            Self::Web(body) => body.is_end_stream(),
             Self::Compressed(body) => body.is_end_stream(),
         }
     }
@@ -239,6 +343,8 @@ impl Body for AnswerBody {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Upstream(body) => body.size_hint(),
+            Self::Led(body) => body.size_hint(),
+            Self::Web(body) => body.size_hint(),
             Self::Compressed(body) => body.size_hint(),
         }
     }

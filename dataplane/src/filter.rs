@@ -2,6 +2,7 @@
 
 pub mod compression;
 pub mod cors;
+pub mod grpc_web;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -70,7 +71,7 @@ pub struct DirectResponse {
 
 impl Filters {
     pub fn compile(said: &filter::Filters) -> Result<Self, String> {
-        let filter::Filters { cors, compression } = said;
+        let filter::Filters { cors, compression, coalesce: _ } = said; // it goes with the backends
         Ok(Self {
             cors: cors.as_ref().map(Cors::compile).transpose()?,
             compression: compression.as_ref().map(Compression::compile).transpose()?,

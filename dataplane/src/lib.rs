@@ -5,7 +5,7 @@
 //! it (threads, sockets, TLS, drain), [`table`] what it looks up, [`policy`] what may refuse, [`upstream`] where it goes.
 //! [`receiver`] takes snapshots and swaps the table. Around the pipeline: [`wire`] is HTTP/1.1 as bytes, which
 //! `server/connection/plain.rs` reads requests with, [`body`] what is under way in both directions, [`record`] what is noted of a
-//! request for [`metrics`] and the [`access_log`].
+//! request for [`metrics`] and the [`access_log`], [`session`] what keeps a client on its endpoint.
 
 pub mod access_log;
 pub mod admin;
@@ -23,6 +23,7 @@ pub mod record;
 pub mod reject;
 pub mod request;
 pub mod server;
+pub mod session;
 pub mod settings;
 pub mod table;
 pub mod upstream;

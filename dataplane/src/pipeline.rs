@@ -1,9 +1,12 @@
 //! The way of a request, top to bottom: `Exchange::stages` is the order of the stages, with the reason at the line.
 
+pub(crate) mod coalesce;
 mod deadline;
 mod forward;
 mod headers;
 mod homeward;
+pub(crate) mod mirror;
+mod session;
 mod sticky;
 
 use std::{
@@ -18,7 +21,7 @@ use self::{headers::CallerHeaders, homeward::Homeward};
 use crate::{
     body::AnswerBody,
     expression::Scope,
-    filter::{DirectResponse, Redirect, Redirected},
+    filter::{DirectResponse, Redirect, Redirected, grpc_web::Web},
     policy::{
         auth::{Admitted, Welcome},
         limit::{self, Permit, Phase},
@@ -43,6 +46,8 @@ struct Exchange<'a> {
     now: Instant,
     clock: SystemTime,
     grpc: bool,
+    /// A browser's way of gRPC.
+    web: Option<Web>,
     record: &'a RefCell<Box<Record>>,
     /// Until when an answer of a backend is of use.
     deadline: Cell<Option<Instant>>,
@@ -56,6 +61,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
     let table = worker.table();
     let id = request::keep(request.headers()).unwrap_or_else(|| worker.request_id());
     let grpc = headers::is_grpc(&request);
+    let web = grpc.then(|| Web::of(request.headers())).flatten();
     let head = request.method() == Method::HEAD;
     let http2 = request.version() == Version::HTTP_2;
     let settings = &worker.settings;
@@ -76,6 +82,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
                 now,
                 clock,
                 grpc,
+                web,
                 record: &record,
                 deadline: Cell::new(None),
                 homeward: &homeward,
@@ -94,6 +101,9 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
         let refused = Refused { request_id: id.to_str().unwrap_or_default(), grpc };
         reject.render(refused).map(AnswerBody::from)
     });
+    if let Some(web) = web {
+        answer = web.answer(answer);
+    }
     if let Some(homeward) = homeward.take() {
         answer = homeward.apply(answer);
     }
@@ -118,16 +128,7 @@ impl<'a> Exchange<'a> {
         if !self.is_directed() {
             return Err(Reason::Misdirected.into()); // before the route: the host is not this connection's
         }
-        let view = RequestView {
-            method: request.method(),
-            path: target.path(), // one form for route, policy and backend
-            query: target.query(),
-            headers: request.headers(),
-            host: target.host(),
-            scheme: target.scheme(),
-            id: target.id(),
-            source: target.client.source,
-        };
+        let view = self.view(&request);
         if let Some((found, cors)) = table.preflight(&view, clock) {
             self.record.borrow_mut().rule(found.rule);
             return Ok(cors.preflight(view.headers)); // before the policies: browsers send no credentials with it
@@ -164,10 +165,25 @@ impl<'a> Exchange<'a> {
         permit = permit.and(early);
         self.record.borrow_mut().hold(permit.seats()); // to the end of the answer
         let caller = CallerHeaders::of(table, rule, &admitted, &view, clock);
-        let acted = self.act(&permit, &found, &caller, request).await; // behind the policies, whatever it is
+        let acted = self.act(&permit, &found, (&admitted.caller, &caller), request).await; // behind the policies, whatever it is
         let mut answer = acted.unwrap_or_else(|reject: Reject| self.render(&reject));
         permit.tell(answer.headers_mut());
         Ok(answer)
+    }
+
+    /// The request as all stages see it.
+    fn view<'r>(&'r self, request: &'r Request<Upload>) -> RequestView<'r> {
+        let target = self.target;
+        RequestView {
+            method: request.method(),
+            path: target.path(), // one form for route, policy and backend
+            query: target.query(),
+            headers: request.headers(),
+            host: target.host(),
+            scheme: target.scheme(),
+            id: target.id(),
+            source: target.client.source,
+        }
     }
 
     /// What the rule does.
@@ -175,7 +191,7 @@ impl<'a> Exchange<'a> {
         &self,
         _: &Permit<'_>,
         found: &Found<'_>,
-        caller: &CallerHeaders<'_>,
+        caller: (&Caller, &CallerHeaders<'_>),
         request: Box<Request<Upload>>,
     ) -> Result<Response<AnswerBody>, Reject> {
         match &found.rule.action {

@@ -285,7 +285,7 @@ impl BodyError {
             Self::Idle => (End::Broken, Some(Reason::BackendTimeout)),
             Self::Deadline => (End::Broken, Some(Reason::RequestTimeout)),
             Self::Compression(_) => (End::Broken, None),
-            Self::Client(_) | Self::ClientWire(_) => (End::ClientGone, None),
+            Self::Client(_) | Self::ClientWire(_) | Self::Base64 => (End::ClientGone, None),
         }
     }
 }

@@ -17,7 +17,7 @@ mod worker;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -36,6 +36,7 @@ use crate::{
     metrics::{Metrics, Standing},
     policy::limit::{Ledger, SharedStore},
     receiver,
+    session::{SealError, Seals},
     table::Table,
 };
 pub(crate) use connection::ClientBody;
@@ -58,6 +59,7 @@ pub struct Shared {
     secure: AtomicUsize,
     pub metrics: Arc<Metrics>,
     log: Option<Arc<Log>>,
+    pub(crate) seals: Seals,
     tls: tls::Acceptor,
     pub addresses: Addresses,
     pub started: Instant,
@@ -142,6 +144,8 @@ pub enum StartError {
     Worker(io::Error),
     #[error("cannot start the access log: {0}")]
     AccessLog(io::Error),
+    #[error("--session-key {path}: {why}")]
+    SessionKey { path: String, why: SealError },
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -166,6 +170,7 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
     let counts = settings.store.clone().map(|settings| SharedStore::new(settings, runtime.clone()));
     let table = Arc::new(ArcSwap::from_pointee(Table::empty(ledger, counts.clone(), runtime)));
     let metrics = Arc::<Metrics>::default();
+    let seals = seals(&settings)?;
     let log = settings.access_log.start(&metrics).map_err(StartError::AccessLog)?;
     let shared = Arc::new(Shared {
         tls: tls::Acceptor::new(Arc::clone(&table))?,
@@ -176,6 +181,7 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
         secure: AtomicUsize::new(0),
         metrics,
         log,
+        seals,
         addresses: sockets.addresses.clone(),
         started: Instant::now(),
         settings,
@@ -207,6 +213,24 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
         workers.push(worker::Handle::start(number, doors, &shared).await.map_err(StartError::Worker)?);
     }
     Ok(Running { addresses: shared.addresses.clone(), shared, workers, _tasks: tasks })
+}
+
+/// Who names a file of keys wants those; a folder that cannot be written costs sessions that outlive the process, no more.
+fn seals(settings: &Settings) -> Result<Seals, StartError> {
+    let failed = |path: &Path| {
+        let path = path.display().to_string();
+        |why| StartError::SessionKey { path, why }
+    };
+    if let Some(path) = &settings.session_key {
+        return Seals::read(path).map_err(failed(path));
+    }
+    let kept = settings.quotas.as_ref().map(|folder| Seals::kept_in(folder));
+    match kept {
+        Some(Ok(seals)) => return Ok(seals),
+        Some(Err(error)) => tracing::warn!(%error, "the key of sessions is not kept: they end with this process"),
+        None => {}
+    }
+    Seals::random().map_err(failed(Path::new("")))
 }
 
 impl Running {

@@ -27,6 +27,8 @@ pub struct Settings {
     pub quotas: Option<PathBuf>,
     /// Where shared limits are counted. `None`: nowhere, and what they limit is refused.
     pub store: Option<StoreSettings>,
+    /// Keys of session persistence, which replicas share. `None`: one that is kept beside the quotas, else one of the process.
+    pub session_key: Option<PathBuf>,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Peers that begin a connection with PROXY protocol v1 or v2.
@@ -102,6 +104,7 @@ impl Default for Settings {
             state: None,
             quotas: None,
             store: None,
+            session_key: None,
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
             drain_delay: Duration::ZERO,

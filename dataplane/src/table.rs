@@ -7,6 +7,7 @@
 //! (`candidate`). All maps share what did not change with the table before.
 
 mod candidate;
+pub mod extras;
 mod hosts;
 mod paths;
 pub mod rule;

@@ -8,11 +8,13 @@ mod answer;
 mod attempt;
 pub mod balance;
 mod breaker;
+pub mod coalesce;
 mod endpoint;
 mod health;
 mod http1;
 mod http2;
 mod members;
+mod mirrored;
 mod place;
 mod pool;
 mod resolve;
@@ -41,10 +43,11 @@ use tokio::runtime::Handle;
 
 pub(crate) use self::resolve::addresses;
 pub use self::{
-    answer::UpstreamBody,
+    answer::{Led, UpstreamBody},
     breaker::{Breaker, State as BreakerState},
     endpoint::{Counts, Endpoint},
     health::{Health, Standing},
+    mirrored::Mirrored,
     pool::Pools,
     retry::{Retries, Retry},
     transport::Addresses,
@@ -71,6 +74,8 @@ pub struct Backend {
     pub said: Part<backend::Backend>,
     pub retries: Arc<Retries>,
     pub breaker: Option<Arc<Breaker>>,
+    /// Of copies of requests that it gets.
+    pub mirrored: Arc<Mirrored>,
     health: Option<Arc<Health>>,
     membership: Membership,
     /// How its connections begin.
@@ -84,6 +89,8 @@ pub struct Call<'a> {
     pub balancing: Option<&'a Balancing>,
     /// Of the request's key, for a consistent hash.
     pub hash: Option<u64>,
+    /// The endpoint of the client's session; another is chosen if it is not there, or ill.
+    pub wanted: Option<SocketAddr>,
     pub retry: Option<&'a Retry>,
     /// Goes with the request's own headers, none of which is one of these, and stays if the call fails.
     pub ours: Option<Ours<'a>>,
@@ -185,7 +192,8 @@ impl Backend {
             let before = before.and_then(|before| before.breaker.as_ref());
             Breaker::new(key, said, before, now)
         });
-        Self { key: key.clone(), label, said: said.clone(), retries, breaker, health, membership, transport }
+        let mirrored = before.map_or_else(Arc::default, |before| Arc::clone(&before.mirrored));
+        Self { key: key.clone(), label, said: said.clone(), retries, breaker, mirrored, health, membership, transport }
     }
 
     /// Of one of its endpoints; `None`: nobody looks after it.
@@ -274,7 +282,7 @@ async fn attempt(
     timer.start(attempt_timeout, Expired::Attempt);
     let bounds = &backend.said.connections;
     let balancing = call.balancing.unwrap_or(&backend.said.balancing);
-    let wish = Wish { balancing, pools, hash: call.hash, tried };
+    let wish = Wish { balancing, pools, hash: call.hash, wanted: call.wanted, tried };
     let mut present = backend.membership.present();
     let mut chosen = present.choose(&wish);
     if chosen.is_none() {
@@ -301,7 +309,8 @@ async fn attempt(
         Ok(flight) => flight,
         Err(reason) => return Err(Failure::unwritten(reason, request)),
     };
-    let begun = (balancing.algorithm == Algorithm::PeakEwma).then(Instant::now);
+    let measured = matches!(balancing.algorithm, Algorithm::PeakEwma | Algorithm::ServiceRate);
+    let begun = measured.then(|| (Instant::now(), &balancing.algorithm));
     let alone = upgrade.is_some() || client.is_some();
     let http2 = match is_http2(&mut attempt, backend.said.protocol, alone).await {
         Ok(http2) => http2,
@@ -315,16 +324,19 @@ async fn attempt(
     outcome
 }
 
-/// What an attempt says of its endpoint. `begun`: where the time that it took counts.
+/// What an attempt says of its endpoint. `begun`: where the time that it took counts, and for what.
 fn learn(
     backend: &Backend,
     endpoint: &Endpoint,
-    begun: Option<Instant>,
+    begun: Option<(Instant, &Algorithm)>,
     outcome: &Result<Response<Box<UpstreamBody>>, Failure>,
 ) {
-    if let Some(begun) = begun {
+    if let Some((begun, algorithm)) = begun {
         let now = Instant::now();
-        endpoint.latency.observe(now - begun, outcome.is_err(), now);
+        match algorithm {
+            Algorithm::ServiceRate => endpoint.service.observe(now - begun, outcome.is_err(), now),
+            _ => endpoint.latency.observe(now - begun, outcome.is_err(), now),
+        }
     }
     if let Some(health) = &backend.health
         && let Some(failed) = failed(outcome)

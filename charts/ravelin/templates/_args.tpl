@@ -30,6 +30,7 @@
 {{- if .Values.tls.enabled }}
 - --https=0.0.0.0:8443
 {{- end }}
+- --session-key=/etc/ravelin/session/keys
 - --probe=0.0.0.0:9900
 - --admin=127.0.0.1:9901
 - --drain-delay={{ .Values.drain.delaySeconds }}s

@@ -27,11 +27,7 @@ pub(super) fn compile(said: &LoadBalancing, field: Field<'_>, notes: &mut Notes)
         BalancingAlgorithm::LeastRequest => Algorithm::LeastRequest,
         BalancingAlgorithm::Random => Algorithm::Random,
         BalancingAlgorithm::PeakEwma => Algorithm::PeakEwma,
-        BalancingAlgorithm::ServiceRate => {
-            let message = "ServiceRate is not implemented yet";
-            notes.error(field.member("algorithm"), Reason::Unsupported, message, "Use PeakEwma or LeastRequest.");
-            Algorithm::RoundRobin
-        }
+        BalancingAlgorithm::ServiceRate => Algorithm::ServiceRate,
         BalancingAlgorithm::ConsistentHash => {
             let field = field.member("consistentHash");
             let on = consistent_hash.as_ref().and_then(|said| hash_on(said, field, notes));

@@ -4,8 +4,10 @@ pub(super) mod action;
 mod filter;
 pub(super) mod host;
 pub(super) mod matches;
+mod mirror;
 pub(super) mod place;
 mod retry;
+mod session;
 
 use std::collections::BTreeSet;
 
@@ -192,21 +194,32 @@ fn rule(
     } = said;
     let matches = matches::compile(matches, field.member("matches"), notes);
     let prefixed = matches.iter().all(|one| matches!(one.path, PathMatch::Prefix(_)));
+    let mirrors = mirror::said(filters);
     let filters = filter::compile(filters, prefixed, field.member("filters"), notes);
     let timeouts = timeouts.as_ref().map(|said| self::timeouts(said, field.member("timeouts"), notes));
-    notes.unsupported(field.member("sessionPersistence"), session_persistence.as_ref());
+    let name = name.clone().unwrap_or_else(|| index.to_string());
+    let session = session_persistence.as_ref().and_then(|said| {
+        let of = session::Of { route: &object.meta.key, rule: &name, matches: &matches };
+        session::compile(said, &of, field.member("sessionPersistence"), notes)
+    });
+    if session.is_some() && filters.others.coalesce.is_some() {
+        let message = "requests that share a call have no endpoint of their own";
+        notes.invalid(field.member("sessionPersistence"), message, "Leave it out, or the filter coalesce.");
+    }
     let filter::Filters { request_headers, response_headers, rewrite, redirect, respond, others } = filters;
     let said = action::Said {
         namespace: &object.meta.key.namespace,
         load_balancing: load_balancing.as_ref(),
         retry: retry.as_ref(),
+        mirrors: &mirrors,
         backend_refs,
         fallback: fallback.as_ref(),
         prefixed,
     };
-    let action = action::compile(work, reads, notes, field, &said, action::Decided { rewrite, redirect, respond });
+    let action =
+        action::compile(work, reads, notes, field, &said, action::Decided { rewrite, redirect, respond, session });
     Rule {
-        name: name.clone().unwrap_or_else(|| index.to_string()),
+        name,
         matches,
         auth: Guard::Open,
         limits: Vec::new(),

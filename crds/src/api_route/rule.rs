@@ -195,6 +195,9 @@ pub struct SessionPersistence {
     /// How long a session lasts at most, such as 1h. Default: as long as the client keeps it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub absolute_timeout: Option<Duration>,
+    /// How long a session lasts without a request, such as 10m. Default: as long as the client keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Duration>,
     /// What carries the session: Cookie (default) or Header.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<SessionPersistenceType>,

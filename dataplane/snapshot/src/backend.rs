@@ -113,6 +113,8 @@ pub enum Algorithm {
     Random,
     /// The better of two by the time of their answers, in which peaks count at once, and by requests in flight.
     PeakEwma,
+    /// Shares that follow the rates at which endpoints answer: none is without.
+    ServiceRate,
     /// The same key goes to the same endpoint.
     ConsistentHash(HashOn),
 }

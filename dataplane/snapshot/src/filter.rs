@@ -2,19 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+use crate::expression::Expression;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Filters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coalesce: Option<Coalesce>,
 }
 
 impl Filters {
     pub fn is_empty(&self) -> bool {
-        let Self { cors, compression } = self;
-        cors.is_none() && compression.is_none()
+        let Self { cors, compression, coalesce } = self;
+        cors.is_none() && compression.is_none() && coalesce.is_none()
     }
 }
 
@@ -51,6 +55,15 @@ pub struct Compression {
     pub types: Vec<String>,
     /// Bytes.
     pub min_size: u64,
+}
+
+/// Identical GET requests that are under way share one call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Coalesce {
+    /// A string; an error of it shares nothing. Absent: host, path, query, caller, and the credentials that the request carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Expression>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

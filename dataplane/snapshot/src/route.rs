@@ -162,7 +162,10 @@ pub struct Forward {
     pub retry: Option<Box<Retry>>,
     /// Keeps a client on one endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<Session>,
+    pub session: Option<Box<Session>>,
+    /// Who gets copies of requests; their answers go nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<Mirror>,
     /// When nothing else can answer: no endpoint, connect failure, time-out, overload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
@@ -197,17 +200,44 @@ pub enum RetryOn {
     Timeout,
 }
 
-/// Keeps a client on one endpoint, by a cookie that the gateway sets.
+/// Keeps a client on one endpoint, by a value that the gateway gives it (GEP-1619).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Session {
-    pub cookie: String,
+    pub carrier: Carrier,
     /// How long it lasts at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absolute_ms: Option<u64>,
-    /// The cookie outlives the browser's session, until then.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub permanent: bool,
+    /// How long it lasts without a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<u64>,
+}
+
+/// Where a session's value is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Carrier {
+    /// `path`: of the URLs that it is for. It outlives the browser's session if it is `permanent`.
+    #[serde(rename_all = "camelCase")]
+    Cookie {
+        name: String,
+        path: String,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        permanent: bool,
+    },
+    /// Of the request and of the answer, in lower case.
+    Header(String),
+}
+
+/// A copy of some requests for another backend: `numerator` of `denominator` of them, and never more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mirror {
+    /// A key of [`crate::Snapshot::backends`].
+    pub backend: BackendKey,
+    pub numerator: u32,
+    /// Never 0.
+    pub denominator: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

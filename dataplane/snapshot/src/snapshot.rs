@@ -125,8 +125,10 @@ fn targets(rule: &Rule) -> impl Iterator<Item = &BackendKey> {
         Fallback::Respond(_) => None,
     });
     let weighted = forward.into_iter().flat_map(|forward| forward.backends.iter().map(|backend| &backend.target));
-    weighted.chain(fallback).filter_map(|target| match target {
+    let mirrors = forward.into_iter().flat_map(|forward| forward.mirrors.iter().map(|mirror| &mirror.backend));
+    let called = weighted.chain(fallback).filter_map(|target| match target {
         Target::Backend(key) => Some(key),
         Target::Reject(_) => None,
-    })
+    });
+    called.chain(mirrors)
 }

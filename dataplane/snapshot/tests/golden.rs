@@ -19,7 +19,7 @@ use ravelin_snapshot::{
     },
     certificate::Certificate,
     expression::{Attribute, Expression, Function, MAX_DEPTH, Node},
-    filter::{Algorithm as CompressionAlgorithm, Allowed, Compression, Cors, Filters},
+    filter::{Algorithm as CompressionAlgorithm, Allowed, Coalesce, Compression, Cors, Filters},
     jwk::{Jwk, Material},
     jwt::{ClaimNames, JwksUri, JwtAlgorithm, JwtMethod, JwtProvider, KeySource},
     rate_limit::{
@@ -27,8 +27,8 @@ use ravelin_snapshot::{
         SlidingWindow, TokenBucket,
     },
     route::{
-        Action, Broken, DirectResponse, Fallback, FieldMatch, Forward, Guard, HeaderChanges, Match, PathMatch,
-        PathRewrite, Redirect, Retry, RetryOn, Rewrite, Route, Rule, Session, Target, Timeouts, ValueMatch,
+        Action, Broken, Carrier, DirectResponse, Fallback, FieldMatch, Forward, Guard, HeaderChanges, Match, Mirror,
+        PathMatch, PathRewrite, Redirect, Retry, RetryOn, Rewrite, Route, Rule, Session, Target, Timeouts, ValueMatch,
         WeightedBackend,
     },
     store::Store,
@@ -100,6 +100,7 @@ fn add_backends(snapshot: &mut Snapshot) {
     let cookie = HashOn::Cookie { name: "lb".into(), ttl_ms: Some(1) };
     for (port, algorithm, probe) in [
         (1, Algorithm::Random, Probe::Tcp),
+        (7, Algorithm::ServiceRate, Probe::Tcp),
         (2, Algorithm::PeakEwma, Probe::Grpc { service: "shop.Orders".into() }),
         (3, Algorithm::ConsistentHash(HashOn::Header("x-user".into())), Probe::Tcp),
         (4, Algorithm::ConsistentHash(cookie), Probe::Tcp),
@@ -263,7 +264,8 @@ fn filters() -> Filters {
     };
     let algorithms = vec![CompressionAlgorithm::Zstd, CompressionAlgorithm::Br, CompressionAlgorithm::Gzip];
     let compression = Compression { algorithms, types: vec!["text/*".into()], min_size: 1 };
-    Filters { cors: Some(cors), compression: Some(compression) }
+    let coalesce = Coalesce { key: Some(attribute(Attribute::RequestPath)) };
+    Filters { cors: Some(cors), compression: Some(compression), coalesce: Some(coalesce) }
 }
 
 fn rewrite(path: PathRewrite) -> Rewrite {
@@ -316,7 +318,12 @@ fn forward(fallback: Fallback) -> Action {
             on: vec![RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Timeout],
             methods: vec!["GET".into()],
         })),
-        session: Some(Session { cookie: "sid".into(), absolute_ms: Some(3), permanent: true }),
+        session: Some(Box::new(Session {
+            carrier: Carrier::Cookie { name: "sid".into(), path: "/orders".into(), permanent: true },
+            absolute_ms: Some(3),
+            idle_ms: Some(4),
+        })),
+        mirrors: vec![Mirror { backend: elsewhere(), numerator: 1, denominator: 3 }],
         fallback: Some(fallback),
     })
 }

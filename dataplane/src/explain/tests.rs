@@ -56,6 +56,7 @@ fn forward() -> route::Action {
         balancing: None,
         retry: None,
         session: None,
+        mirrors: Vec::new(),
         fallback: None,
     })
 }

@@ -15,7 +15,12 @@ use super::{
     label::MAX_LABELS,
     process,
 };
-use crate::{policy::limit, table::Table, upstream::BreakerState};
+use crate::{
+    pipeline::{coalesce, mirror},
+    policy::limit,
+    table::Table,
+    upstream::BreakerState,
+};
 
 /// How the data plane stands at the moment of a scrape.
 #[derive(Clone, Debug, Default)]
@@ -214,6 +219,18 @@ fn backends(families: &mut Families, table: &Table) {
     let sent = table.backends().map(|backend| ([backend.key.to_string()], backend.retries.sent()));
     let help = "Requests that were sent again because a rule says so.";
     families.counter("ravelin_backend_retries_total", help, bounded(["backend"], sent));
+    let named = table.rules().flat_map(|rule| mirror::slots(rule)).map(|slot| table.backend(slot));
+    let copies = named.flat_map(|backend| {
+        backend.mirrored.outcomes().map(|(name, count)| ([backend.key.to_string(), name.to_owned()], count))
+    });
+    let help = "Copies of requests, by the backend that gets them; one that was dropped was never sent.";
+    families.counter("ravelin_mirrored_requests_total", help, bounded(["backend", "result"], copies));
+    let mut shared = BTreeMap::<_, u64>::new();
+    for (rule, flights) in table.rules().filter_map(|rule| Some((rule, coalesce::flights(rule)?))) {
+        *shared.entry([rule.label.name().to_owned()]).or_default() += flights.joined();
+    }
+    let help = "Requests that waited for the call of another.";
+    families.counter("ravelin_coalesced_requests_total", help, bounded(["route"], shared.into_iter()));
     let refused = table.backends().map(|backend| ([backend.key.to_string()], backend.retries.refused()));
     let help = "Requests that were not sent again because the retry budget was used up.";
     families.counter("ravelin_backend_retries_refused_total", help, bounded(["backend"], refused));

@@ -2,50 +2,84 @@
 
 use std::{cell::Cell, time::Instant};
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
+use ravelin_snapshot::backend::Protocol;
 
 use super::{
-    Exchange, deadline,
+    Exchange,
+    coalesce::Shared,
+    deadline,
     headers::{self, CallerHeaders},
-    respond,
+    mirror, respond,
+    session::Held,
     sticky::Sticky,
 };
 use crate::{
     body::AnswerBody,
     filter::HeaderEdits,
     reject::{Reason, Reject},
-    request::Ours,
+    request::{Caller, Ours},
+    server::Open,
     table::{
         Found,
         rule::{Destination, Fallback, Forward, Rule, Target as Share},
     },
-    upstream::{self, Failure, Upload},
+    upstream::{self, Cause, Failure, Upload},
 };
+
+/// Where a request goes.
+#[derive(Clone, Copy)]
+pub(super) struct To<'a> {
+    pub(super) destination: Destination,
+    /// Of the key of a consistent hash.
+    pub(super) hash: Option<u64>,
+    pub(super) session: Option<&'a Held<'a>>,
+    /// Headers that go with the request's own.
+    pub(super) ours: Option<Ours<'a>>,
+}
 
 /// Sends the request to the backend whose turn it is.
 pub(super) async fn forward(
     exchange: &Exchange<'_>,
     forward: &Forward,
     found: &Found<'_>,
-    caller: &CallerHeaders<'_>,
+    (known, caller): (&Caller, &CallerHeaders<'_>),
     mut request: Box<Request<Upload>>,
 ) -> Result<Response<AnswerBody>, Reject> {
     let rule = found.rule;
     exchange.deadline.set(deadline::of(exchange, rule, request.headers())?); // as the client said it
-    let share = forward.rotation.turn().map(|turn| &forward.backends[turn]);
+    let session = Held::of(exchange, forward, request.headers());
+    let turn = session.as_ref().and_then(|session| session.turn()).or_else(|| forward.rotation.turn());
+    let share = turn.map(|turn| &forward.backends[turn]);
     let mut sticky = sticky(exchange, forward, share.map(|share| share.to), &request);
-    let ours = prepare(exchange, forward, found, share, caller, &mut request)?;
+    let shared = Shared::of(exchange, forward, rule, known, &request);
+    let mut ours = prepare(exchange, forward, found, share, caller, &mut request)?;
+    if forward.extras.is_some()
+        && let Some(ours) = ours.take()
+    {
+        ours.insert(request.headers_mut()); // for copies, and calls that outlive the request
+    }
+    mirror::send(exchange, forward, &request);
     let wants_upgrade = request.headers().contains_key(http::header::UPGRADE);
     let fate = request.body().fate();
     let sent = match share.map(|share| share.to) {
         None => Err(Failure::new(Reason::NoEndpoints, Some(request))),
         Some(Destination::Reject(reason)) => return Err(reason.into()),
-        Some(to @ Destination::Backend(_)) => call(exchange, forward, rule, (to, sticky.hash), ours, request).await,
+        Some(destination @ Destination::Backend(_)) => {
+            let to = To { destination, hash: sticky.hash, session: session.as_deref(), ours };
+            match shared {
+                None => call(exchange, forward, rule, to, request).await,
+                Some(shared) => Box::pin(shared.call(exchange, forward, rule, to, request)).await,
+            }
+        }
     };
     match sent {
         Ok(answer) => {
             let mut answer = back(answer, wants_upgrade, rule, share.map(|share| &share.response_headers))?;
             sticky.tell(answer.headers_mut());
+            if let (Some(session), Some(turn)) = (session, turn) {
+                session.tell(exchange, turn, answer.headers_mut());
+            }
             Ok(answer)
         }
         Err(_) if fate.is_clients_fault() => Err(Reason::BadRequest.into()), // nobody else can do better
@@ -88,40 +122,74 @@ fn prepare<'a>(
     if path.is_some() || caller.query.is_some() || !exchange.target.is_origin() {
         *request.uri_mut() = exchange.target.origin(path.as_deref(), caller.query.as_deref())?;
     }
+    if let (Some(web), Some(Destination::Backend(slot))) = (exchange.web, share.map(|share| share.to))
+        && exchange.table.backend(slot).said.protocol != Protocol::Http1
+    {
+        web.ask(request);
+    }
     Ok(ours)
 }
 
-async fn call(
+/// A session whose endpoint cannot be reached lets go of it.
+pub(super) async fn call(
     exchange: &Exchange<'_>,
     forward: &Forward,
     rule: &Rule,
-    (to, hash): (Destination, Option<u64>),
-    ours: Option<Ours<'_>>,
+    to: To<'_>,
     request: Box<Request<Upload>>,
-) -> Result<Response<Box<upstream::UpstreamBody>>, Failure> {
-    let slot = match to {
+) -> Result<Response<AnswerBody>, Failure> {
+    match once(exchange, forward, rule, to, request).await {
+        Err(Failure { cause: Cause::Unreached, request: Some(request), .. })
+            if to.session.is_some_and(Held::lets_go) =>
+        {
+            once(exchange, forward, rule, to, request).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn once(
+    exchange: &Exchange<'_>,
+    forward: &Forward,
+    rule: &Rule,
+    to: To<'_>,
+    request: Box<Request<Upload>>,
+) -> Result<Response<AnswerBody>, Failure> {
+    let slot = match to.destination {
         Destination::Backend(slot) => slot,
         Destination::Reject(reason) => return Err(Failure::new(reason, Some(request))),
     };
     let (backend, called) = (exchange.table.backend(slot), Cell::new(None));
     let seats = exchange.record.borrow().seats();
+    // A tunnel over a stream of HTTP/2 keeps its connection.
+    let open = (request.version() == Version::HTTP_2).then(|| request.extensions().get::<Open>().cloned()).flatten();
     let call = upstream::Call {
         backend,
         balancing: forward.balancing.as_deref(),
-        hash,
+        hash: to.hash,
+        wanted: to.session.and_then(Held::wanted),
         retry: forward.retry.as_deref(),
-        ours,
+        ours: to.ours,
         deadline: exchange.deadline.get(),
         attempt_timeout: rule.timeouts.backend_request,
         stream_idle: rule.timeouts.stream_idle,
-        tunnel: &|tunnel| exchange.worker.spawn(exchange.connection.scheme, seats.held_by(tunnel)),
+        tunnel: &|tunnel| {
+            let (tunnel, open) = (seats.held_by(tunnel), open.clone());
+            exchange.worker.spawn(exchange.connection.scheme, async move {
+                tunnel.await;
+                drop(open);
+            });
+        },
         client: backend.said.proxy_protocol.then_some((exchange.connection.peer, exchange.connection.local)),
         called: Some(&called),
     };
     let begun = Instant::now();
     let sent = upstream::send(&exchange.worker.pools, call, request).await;
     exchange.record.borrow_mut().backend(backend, called.get(), begun.elapsed());
-    sent
+    if let Some(session) = to.session {
+        session.chosen.set(called.get());
+    }
+    sent.map(|answer| answer.map(AnswerBody::Upstream))
 }
 
 /// When nothing else can answer. What is over is over: after the request's own time there is no other backend.
@@ -144,7 +212,8 @@ async fn fall_back(
                 ours.insert(request.headers_mut()); // where HTTP/2 has put them already
             }
             let mut sticky = sticky(exchange, forward, Some(*to), &request);
-            let answer = call(exchange, forward, rule, (*to, sticky.hash), None, request).await;
+            let to = To { destination: *to, hash: sticky.hash, session: None, ours: None };
+            let answer = once(exchange, forward, rule, to, request).await;
             let mut answer = back(answer.map_err(|failure| failure.reason)?, wants_upgrade, rule, None)?;
             sticky.tell(answer.headers_mut());
             Ok(answer)
@@ -155,7 +224,7 @@ async fn fall_back(
 
 /// The answer as the client gets it.
 fn back(
-    mut answer: Response<Box<upstream::UpstreamBody>>,
+    mut answer: Response<AnswerBody>,
     wants_upgrade: bool,
     rule: &Rule,
     share: Option<&HeaderEdits>,
@@ -169,5 +238,5 @@ fn back(
     if let Some(share) = share {
         share.apply(headers);
     }
-    Ok(answer.map(AnswerBody::Upstream))
+    Ok(answer)
 }

@@ -30,6 +30,7 @@ use crate::{
     metrics::work_as,
     record::Recorder,
     request::{RequestIds, Scheme},
+    session::Seals,
     table::Table,
     upstream::Pools,
 };
@@ -105,6 +106,11 @@ impl Worker {
     /// A fresh `x-request-id`.
     pub fn request_id(&self) -> HeaderValue {
         self.ids.next()
+    }
+
+    /// Of values that keep clients on their endpoints.
+    pub(crate) fn seals(&self) -> &Seals {
+        &self.shared.seals
     }
 
     /// `Date`, as it is now.

@@ -6,10 +6,10 @@ use http::HeaderName;
 use ravelin_snapshot::{
     ObjectKey, PolicyKey,
     backend::{BackendKey, Balancing},
-    route,
+    filter, route,
 };
 
-use super::{Slot, Slots};
+use super::{Slot, Slots, extras::Extras};
 use crate::{
     filter::{DirectResponse, Filters, HeaderEdits, Redirect, Rewrite, header_name},
     metrics::Label,
@@ -60,8 +60,10 @@ pub struct Forward {
     pub rewrite: Option<Rewrite>,
     /// Instead of the backends' own.
     pub balancing: Option<Box<Balancing>>,
-    pub retry: Option<Box<Retry>>,
+    pub retry: Option<Arc<Retry>>,
     pub fallback: Option<Fallback>,
+    /// What few rules have.
+    pub extras: Option<Box<Extras>>,
 }
 
 /// A backend reference: where its share of the requests goes.
@@ -112,7 +114,7 @@ pub(super) fn compile(
 }
 
 /// What a rule may name, by name. The channel has checked that all of it is there.
-struct Names<'a> {
+pub(super) struct Names<'a> {
     auth: &'a Slots<PolicyKey, AuthPolicy>,
     limits: &'a Slots<PolicyKey, RateLimitPolicy>,
     backends: &'a Slots<BackendKey, Backend>,
@@ -132,7 +134,7 @@ impl Names<'_> {
             request_headers: HeaderEdits::compile(&said.request_headers)?,
             response_headers: HeaderEdits::compile(&said.response_headers)?,
             filters: said.filters.as_deref().map(Filters::compile).transpose()?.map(Box::new),
-            action: self.action(&said.action)?,
+            action: self.action(&said.action, said.filters.as_deref())?,
             timeouts: Timeouts {
                 request: request_ms.map(Duration::from_millis),
                 backend_request: backend_request_ms.map(Duration::from_millis),
@@ -142,16 +144,16 @@ impl Names<'_> {
         })
     }
 
-    fn action(&self, said: &route::Action) -> Result<Action, String> {
+    fn action(&self, said: &route::Action, filters: Option<&filter::Filters>) -> Result<Action, String> {
         Ok(match said {
-            route::Action::Forward(forward) => Action::Forward(self.forward(forward)?),
+            route::Action::Forward(forward) => Action::Forward(self.forward(forward, filters)?),
             route::Action::Redirect(redirect) => Action::Redirect(Redirect::compile(redirect)?),
             route::Action::Respond(response) => Action::Respond(DirectResponse::compile(response)?),
             route::Action::Reject(broken) => Action::Reject((*broken).into()),
         })
     }
 
-    fn forward(&self, said: &route::Forward) -> Result<Forward, String> {
+    fn forward(&self, said: &route::Forward, filters: Option<&filter::Filters>) -> Result<Forward, String> {
         let shares = said.backends.iter().filter(|backend| backend.weight > 0);
         let backends = shares.map(|backend| {
             Ok(Target {
@@ -174,14 +176,19 @@ impl Names<'_> {
             backends,
             rewrite: said.rewrite.as_ref().map(Rewrite::compile).transpose()?,
             balancing: said.balancing.clone().map(Box::new),
-            retry: said.retry.as_ref().map(|said| Retry::compile(said).map(Box::new)).transpose()?,
+            retry: said.retry.as_ref().map(|said| Retry::compile(said).map(Arc::new)).transpose()?,
             fallback: fallback.transpose()?,
+            extras: Extras::compile(self, said, filters)?,
         })
+    }
+
+    pub(super) fn backend(&self, key: &BackendKey) -> Result<Slot, String> {
+        named(self.backends, key)
     }
 
     fn destination(&self, said: &route::Target) -> Result<Destination, String> {
         Ok(match said {
-            route::Target::Backend(key) => Destination::Backend(named(self.backends, key)?),
+            route::Target::Backend(key) => Destination::Backend(self.backend(key)?),
             route::Target::Reject(broken) => Destination::Reject((*broken).into()),
         })
     }

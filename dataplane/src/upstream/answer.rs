@@ -208,3 +208,36 @@ impl Body for UpstreamBody {
         }
     }
 }
+
+/// An answer of which some has been read already.
+pub struct Led {
+    ahead: Option<Bytes>,
+    rest: Box<UpstreamBody>,
+}
+
+impl Led {
+    pub(crate) fn new(ahead: Bytes, rest: Box<UpstreamBody>) -> Self {
+        Self { ahead: Some(ahead), rest }
+    }
+}
+
+impl Body for Led {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.ahead.take() {
+            Some(ahead) => Poll::Ready(Some(Ok(Frame::data(ahead)))),
+            None => Pin::new(&mut *self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ahead.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let ahead = self.ahead.as_ref().map_or(0, |ahead| ahead.len() as u64);
+        self.rest.size_hint().exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + ahead))
+    }
+}

@@ -2,6 +2,7 @@
 
 mod latency;
 mod maglev;
+mod rate;
 
 use std::sync::{
     Mutex, PoisonError,
@@ -11,6 +12,7 @@ use std::sync::{
 pub(super) use latency::Latency;
 pub(super) use maglev::Maglev;
 pub(crate) use maglev::hash;
+pub(super) use rate::{Rates, Service};
 
 /// The longest period that is laid out in advance; one with coprime weights beyond it is worked out turn by turn.
 const LAID_OUT: u64 = 16_384;

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    balance::Latency,
+    balance::{Latency, Service},
     place::{Flight, Line, Seat, Turn},
     socket::Socket,
     transport::{Addresses, Offer, Transport, Unconnected},
@@ -28,6 +28,7 @@ pub struct Endpoint {
     pub(super) counts: Arc<Counts>,
     /// Of its answers, while somebody wants to know.
     pub(super) latency: Latency,
+    pub(super) service: Service,
     /// Since when others were there already and it was not; `None`: it was there from the start.
     pub(super) joined: Option<Instant>,
     /// Its backend's.
@@ -66,6 +67,7 @@ impl Endpoint {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             counts: Arc::default(),
             latency: Latency::new(now),
+            service: Service::default(),
             joined: joins.then_some(now),
             transport: Arc::clone(transport),
             spoken: AtomicU8::new(UNKNOWN),

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 
 use super::{
     Pools,
-    balance::{Maglev, Rotation, better_of_two, mixed},
+    balance::{Maglev, Rates, Rotation, better_of_two, mixed},
     endpoint::Endpoint,
     health::Health,
     resolve::{Name, Source},
@@ -27,6 +27,10 @@ pub(super) struct Members {
     rotation: Rotation,
     /// Of a consistent hash.
     keys: OnceLock<Option<Maglev>>,
+    /// Of sessions: who has a share, by address.
+    places: OnceLock<Box<[(SocketAddr, usize)]>>,
+    /// Of shares by service rate.
+    rates: OnceLock<Box<Rates>>,
     /// Of the names' answers and of the endpoints' health, as they were then.
     version: u64,
 }
@@ -37,6 +41,8 @@ pub(super) struct Wish<'a> {
     pub(super) pools: &'a Pools,
     /// Of its key, for a consistent hash.
     pub(super) hash: Option<u64>,
+    /// Of its client's session.
+    pub(super) wanted: Option<SocketAddr>,
     /// Where it has been already, by number.
     pub(super) tried: &'a [u64],
 }
@@ -220,7 +226,8 @@ impl Members {
         }
         let turns = before.map_or(0, |before| before.rotation.turns());
         let rotation = Rotation::new(endpoints.iter().map(|(_, weight)| *weight)).after(turns);
-        Self { endpoints, rotation, keys: OnceLock::new(), version }
+        let (keys, places, rates) = Default::default();
+        Self { endpoints, rotation, keys, places, rates, version }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
@@ -229,6 +236,11 @@ impl Members {
 
     /// An endpoint for one request. It is one that was not tried yet, as long as there is another.
     pub(super) fn choose(&self, wish: &Wish<'_>) -> Option<&Arc<Endpoint>> {
+        if let Some(endpoint) = wish.wanted.and_then(|wanted| self.at(wanted))
+            && !wish.tried.contains(&endpoint.id)
+        {
+            return Some(endpoint);
+        }
         let first = &self.endpoints[self.place(wish, 0)?].0;
         let Balancing { slow_start_ms, .. } = wish.balancing;
         if wish.tried.is_empty() && slow_start_ms.is_none() {
@@ -256,6 +268,18 @@ impl Members {
         Some(untried.map_or(first, |(endpoint, _)| endpoint))
     }
 
+    /// The endpoint of this address, if it has a share.
+    fn at(&self, address: SocketAddr) -> Option<&Arc<Endpoint>> {
+        let places = self.places.get_or_init(|| {
+            let shares = self.endpoints.iter().enumerate().filter(|(_, (_, weight))| *weight > 0);
+            let mut places: Vec<_> = shares.map(|(place, (endpoint, _))| (endpoint.address, place)).collect();
+            places.sort_unstable();
+            places.into()
+        });
+        let at = places.binary_search_by_key(&address, |(address, _)| *address).ok()?;
+        Some(&self.endpoints[places[at].1].0)
+    }
+
     /// Whose turn it is; later rounds of one request draw others.
     fn place(&self, wish: &Wish<'_>, round: u64) -> Option<usize> {
         let pools = wish.pools;
@@ -271,6 +295,13 @@ impl Members {
                 better_of_two(&self.rotation, [pools.random(), pools.random()], |place| {
                     let (endpoint, weight) = &self.endpoints[place];
                     (endpoint.latency.cost(endpoint.counts.in_flight(), now), *weight)
+                })
+            }
+            Algorithm::ServiceRate => {
+                let now = Instant::now();
+                let rates = self.rates.get_or_init(|| Box::new(Rates::new(now)));
+                rates.turn(now, || {
+                    self.endpoints.iter().map(|(endpoint, weight)| (endpoint.service.rate(now), *weight)).collect()
                 })
             }
             Algorithm::ConsistentHash(_) => match (wish.hash, self.keys()) {

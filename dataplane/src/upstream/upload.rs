@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::oneshot;
 
 use crate::body::{BodyError, Fate, RequestBody};
 
@@ -55,7 +56,26 @@ impl From<RequestBody> for Upload {
     }
 }
 
+/// A body that is here already.
+impl From<Bytes> for Upload {
+    fn from(bytes: Bytes) -> Self {
+        RequestBody::own(bytes).into()
+    }
+}
+
 impl Upload {
+    /// All of the body, if there is one, when it has passed. An error: it is more than [`KEPT`], or was broken off.
+    pub(crate) fn copied(&self) -> Option<oneshot::Receiver<Bytes>> {
+        self.source.as_ref().map(|source| source.state.borrow_mut().body.copied(KEPT))
+    }
+
+    /// From now on what it stands for is sent in its place.
+    pub(crate) fn decode_base64(&self) {
+        if let Some(source) = &self.source {
+            source.state.borrow_mut().body.decode_base64();
+        }
+    }
+
     /// Counts its bytes, if it has any.
     pub(crate) fn count(&self, received: impl FnOnce() -> Rc<Cell<u64>>) {
         if let Some(source) = &self.source {

@@ -84,6 +84,7 @@ pub(crate) fn forward(backend: BackendKey) -> Action {
         balancing: None,
         retry: None,
         session: None,
+        mirrors: Vec::new(),
         fallback: None,
     })
 }

@@ -1,9 +1,9 @@
 //! What a rule does with its requests.
 
-use ravelin_crds::{BackendRef, Fallback, LoadBalancing, Retry};
-use ravelin_snapshot::route::{self, Action, DirectResponse, Forward, Redirect, Rewrite, WeightedBackend};
+use ravelin_crds::{BackendRef, Fallback, LoadBalancing, RequestMirror, Retry};
+use ravelin_snapshot::route::{self, Action, DirectResponse, Forward, Redirect, Rewrite, Session, WeightedBackend};
 
-use super::{filter, retry};
+use super::{filter, mirror, retry};
 use crate::{
     compile::{
         balancing, grammar,
@@ -22,17 +22,20 @@ pub(super) struct Said<'a> {
     pub(super) namespace: &'a str,
     pub(super) load_balancing: Option<&'a LoadBalancing>,
     pub(super) retry: Option<&'a Retry>,
+    /// Each with its place among the filters.
+    pub(super) mirrors: &'a [(usize, &'a RequestMirror)],
     pub(super) backend_refs: &'a [BackendRef],
     pub(super) fallback: Option<&'a Fallback>,
     /// Every match of the rule is a prefix.
     pub(super) prefixed: bool,
 }
 
-/// What the rule's filters have decided.
+/// What has been decided of the rule already.
 pub(super) struct Decided {
     pub(super) rewrite: Option<Rewrite>,
     pub(super) redirect: Option<Redirect>,
     pub(super) respond: Option<DirectResponse>,
+    pub(super) session: Option<Box<Session>>,
 }
 
 pub(super) fn compile(
@@ -43,7 +46,7 @@ pub(super) fn compile(
     said: &Said<'_>,
     decided: Decided,
 ) -> Action {
-    let Decided { rewrite, redirect, respond } = decided;
+    let Decided { rewrite, redirect, respond, session } = decided;
     let answers = redirect.is_some() || respond.is_some();
     if answers && (!said.backend_refs.is_empty() || said.fallback.is_some()) {
         let message = "a rule that redirects or answers itself calls no backend";
@@ -57,6 +60,11 @@ pub(super) fn compile(
         let field = field.member("fallback");
         self::fallback(work, reads, notes, field, said.namespace, fallback)
     });
+    let mirrors = mirror::compile(work, reads, notes, field.member("filters"), said);
+    if answers && !mirrors.is_empty() {
+        let message = "a rule that redirects or answers itself sends no copies";
+        notes.warning(field.member("filters"), Reason::Suspicious, message, "Leave requestMirror out.");
+    }
     match (redirect, respond) {
         (Some(redirect), _) => Action::Redirect(redirect),
         (None, Some(respond)) => Action::Respond(respond),
@@ -66,7 +74,7 @@ pub(super) fn compile(
                 let field = field.member("backendRefs");
                 notes.warning(field, Reason::Suspicious, message, "Name a backend with a weight.");
             }
-            Action::Forward(Forward { backends, rewrite, balancing, retry, session: None, fallback })
+            Action::Forward(Forward { backends, rewrite, balancing, retry, session, mirrors, fallback })
         }
     }
 }
@@ -84,6 +92,9 @@ fn backends(
         let field = field.item(index);
         let target = reference::backend(work, reads, notes, field, said.namespace, BackendReference::from(reference));
         let filters_field = field.member("filters");
+        for (at, _) in mirror::said(&reference.filters) {
+            notes.unsupported(filters_field.item(at).member("requestMirror"), Some(&()));
+        }
         let filters = filter::compile(&reference.filters, said.prefixed, filters_field, notes);
         let filter::Filters { request_headers, response_headers, rewrite, redirect, respond, others } = filters;
         if !others.is_empty() {

@@ -1,5 +1,6 @@
 //! What is done to requests and answers on the way.
 
+mod coalesce;
 mod compression;
 mod cors;
 
@@ -44,7 +45,7 @@ pub(super) fn compile(said: &[RouteFilter], prefixed: bool, field: Field<'_>, no
     for (index, said) in said.iter().enumerate().take(MAX_FILTERS) {
         let field = field.item(index);
         let Some(kind) = kind(said, field, notes) else { continue };
-        if seen.contains(&kind) {
+        if seen.contains(&kind) && kind != FilterType::RequestMirror {
             notes.invalid(field, "this filter is there twice", "Put what they do into one.");
         }
         seen.push(kind);
@@ -63,7 +64,7 @@ fn one(said: &RouteFilter, prefixed: bool, field: Field<'_>, notes: &mut Notes, 
         type_: _,
         request_header_modifier,
         response_header_modifier,
-        request_mirror,
+        request_mirror: _, // beside the rule's backends
         request_redirect,
         url_rewrite,
         cors,
@@ -94,10 +95,11 @@ fn one(said: &RouteFilter, prefixed: bool, field: Field<'_>, notes: &mut Notes, 
     if let Some(said) = compression {
         filters.others.compression = Some(compression::compile(said, field.member("compression"), notes));
     }
-    notes.unsupported(field.member("requestMirror"), request_mirror.as_ref());
+    if let Some(said) = coalesce {
+        filters.others.coalesce = coalesce::compile(said, field.member("coalesce"), notes);
+    }
     notes.unsupported(field.member("externalAuth"), external_auth.as_ref());
     notes.unsupported(field.member("extensionRef"), extension_ref.as_ref());
-    notes.unsupported(field.member("coalesce"), coalesce.as_ref());
 }
 
 /// Which filter it is: the one field that is set, which `type` must name if it is there.

@@ -1,5 +1,7 @@
 //! HTTP/2 on a connection that is open.
 
+mod websocket;
+
 use std::{
     cell::RefCell,
     future::{Future, poll_fn},
@@ -42,6 +44,7 @@ fn builder(bounds: &Bounds, streams: Streams) -> http2::Builder<Streams> {
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(1 << 20)
         .max_send_buf_size(64 << 10)
+        .enable_connect_protocol()
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT);
     http2
@@ -55,14 +58,21 @@ pub(super) async fn serve(line: Line, stream: Stream) {
     let builder = builder(bounds, streams);
     let line = Rc::new(line);
     line.pulse.rest();
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         let line = Rc::clone(&line);
         // Counted from here, not from the first poll of its task: a drain must see it.
         let open = Open::new(&line.pulse);
         let progress = Rc::<Progress>::default();
         next.replace(Some(Rc::clone(&progress)));
+        let websocket = websocket::ask(&mut request);
+        if websocket.is_some() {
+            request.extensions_mut().insert(open.clone());
+        }
         async move {
-            let answered = line.answer(request, Some(progress)).await;
+            let mut answered = line.answer(request, Some(progress)).await;
+            if let (Some(websocket), Ok(answer)) = (websocket, &mut answered) {
+                websocket.answer(answer);
+            }
             drop(open);
             answered
         }

@@ -115,7 +115,7 @@ async fn a_name_without_an_answer_is_no_endpoint_and_is_waited_for_no_longer_tha
     let silent = watched(&said("api.example.", 80), None, Source::Server(deaf.local_addr().unwrap()));
     assert!(!silent.resolved(Duration::from_millis(50)).await);
     let (balancing, pools) = Default::default();
-    let wish = Wish { balancing: &balancing, pools: &pools, hash: None, tried: &[] };
+    let wish = Wish { balancing: &balancing, pools: &pools, hash: None, wanted: None, tried: &[] };
     assert!(silent.present().choose(&wish).is_none());
 }
 

@@ -148,6 +148,7 @@ async fn answer(
         backend,
         balancing: None,
         hash: limits.hash.and_then(|name| request.headers().get(name)).map(|key| hash(key.as_bytes())),
+        wanted: None,
         retry: limits.retry.as_deref(),
         ours: None,
         deadline: limits.request.map(|limit| Instant::now() + limit),

@@ -49,7 +49,7 @@ holds "the grace covers the draining" "terminationGracePeriodSeconds: 75" --set 
 holds "one namespace, its role" "namespace: shop" --set 'watchNamespaces={shop}'
 holds "more flags" '- "--max-headers=64"' --set 'extraArgs.dataplane={--max-headers=64}'
 
-[[ $(render --set 'watchNamespaces={shop,blog}' | grep -c 'resources: \[services, secrets\]') = 2 ]] ||
+[[ $(render --set 'watchNamespaces={shop,blog}' | grep -c 'resources: \[services, secrets, configmaps\]') = 2 ]] ||
     fail "watchNamespaces: Secrets are granted elsewhere than in the two namespaces"
 echo "ok: with namespaces named, nothing is granted elsewhere"
 [[ $(render | grep -c serviceAccountToken:) = 1 && $(render | grep -c 'name: token, mountPath') = 1 ]] ||

@@ -47,6 +47,11 @@ holds "no other key beside one's own" "!kind: Secret" --set session.existingSecr
 holds "trusted proxies" "- --trusted-proxies=10.0.0.0/8,2001:db8::/32" --set 'trustedProxies={10.0.0.0/8,2001:db8::/32}'
 holds "the grace covers the draining" "terminationGracePeriodSeconds: 75" --set drain.delaySeconds=10,drain.timeoutSeconds=60
 holds "one namespace, its role" "namespace: shop" --set 'watchNamespaces={shop}'
+holds "no store" "!redis"
+holds "a store from a Secret" "valueFrom: {secretKeyRef: {name: store, key: url}}" --set redis.existingSecret=store
+holds "limits that are shared" "- --shared-limits" --set redis.existingSecret=store
+holds "a store by the installation's name" "- --redis-prefix=ravelin-system/ravelin" --set redis.existingSecret=store
+holds "who vouches for the store" "- --redis-ca=/run/ravelin/redis/ca.pem" --set redis.existingSecret=store,redis.caKey=ca
 holds "more flags" '- "--max-headers=64"' --set 'extraArgs.dataplane={--max-headers=64}'
 
 [[ $(render --set 'watchNamespaces={shop,blog}' | grep -c 'resources: \[services, secrets, configmaps\]') = 2 ]] ||
@@ -61,4 +66,4 @@ refused "a misspelt value within another" "acess" --set log.acess=false
 refused "a wrong type" "replicas" --set-string replicas=two
 refused "a proxy that is no range" "trustedProxies" --set 'trustedProxies={10.0.0.1}'
 refused "ownership of another kind" "hostnameOwnership" --set hostnameOwnership=Anyone
-refused "what is not in this version" "shared limits are not in this version" --set redis.url=redis://redis
+refused "a URL of a store in the values, which are no secret" "url" --set redis.url=redis://redis

@@ -12,6 +12,9 @@
 - --leader-lease={{ include "ravelin.name" . }}
 - --pod-selector=app.kubernetes.io/name=ravelin,app.kubernetes.io/instance={{ .Release.Name }}
 - --hostname-ownership={{ .Values.hostnameOwnership }}
+{{- if .Values.redis.existingSecret }}
+- --shared-limits
+{{- end }}
 {{- with .Values.watchNamespaces }}
 - --watch-namespaces={{ join "," . }}
 {{- end }}
@@ -41,8 +44,14 @@
 {{- with .Values.proxyProtocol }}
 - --proxy-protocol={{ join "," . }}
 {{- end }}
-{{- if .Values.redis.url }}
-{{- fail "redis.url: shared limits are not in this version; leave it empty" }}
+{{- with .Values.redis }}
+{{- if .existingSecret }}
+- --redis-prefix={{ $.Release.Namespace }}/{{ include "ravelin.name" $ }}
+- --redis-timeout={{ .timeout }}
+{{- if .caKey }}
+- --redis-ca=/run/ravelin/redis/ca.pem
+{{- end }}
+{{- end }}
 {{- end }}
 - --log={{ .Values.log.format }}
 - --log-level={{ .Values.log.level }}

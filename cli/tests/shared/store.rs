@@ -19,13 +19,45 @@ pub(crate) struct Store {
     pub(crate) port: u16,
     arguments: Vec<String>,
     folder: TempDir,
+    /// What it says when it is.
+    ready: &'static str,
     process: Option<Child>,
 }
 
 impl Store {
+    /// Three nodes that are one cluster, which has all slots.
+    pub(crate) async fn cluster() -> [Self; 3] {
+        let enabled = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+        let nodes = [Self::start(&enabled).await, Self::start(&enabled).await, Self::start(&enabled).await];
+        let addresses = nodes.each_ref().map(|node| format!("127.0.0.1:{}", node.port));
+        let addresses = addresses.each_ref().map(String::as_str);
+        let said = nodes[0].tell(&[&["--cluster", "create"][..], &addresses, &["--cluster-yes"]].concat()).await;
+        assert!(said.contains("All 16384 slots covered"), "{said}");
+        for node in &nodes {
+            let whole = async { while !node.tell(&["CLUSTER", "INFO"]).await.contains("cluster_state:ok") {} };
+            timeout(DEADLINE, whole).await.expect("the nodes do not become a cluster");
+        }
+        nodes
+    }
+
+    /// A sentinel of `master`, by the name of main.
+    pub(crate) async fn sentinel(master: &Self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sentinel.conf");
+        let said = format!("sentinel monitor main 127.0.0.1 {} 1\n", master.port);
+        std::fs::write(&path, said).unwrap();
+        let arguments = vec![path.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
+        let mut store = Self { port: free_port(), arguments, folder, ready: "+monitor master main", process: None };
+        store.restart().await;
+        store
+    }
+
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut store = Self { port: free_port(), arguments, folder: tempfile::tempdir().unwrap(), process: None };
+        let ready = "Ready to accept connections";
+        let nothing_kept = ["--save", "", "--appendonly", "no"];
+        let arguments = arguments.iter().chain(&nothing_kept).map(|&argument| argument.to_owned()).collect();
+        let mut store =
+            Self { port: free_port(), arguments, folder: tempfile::tempdir().unwrap(), ready, process: None };
         store.restart().await;
         store
     }
@@ -39,8 +71,8 @@ impl Store {
         self.kill().await;
         let port = self.port.to_string();
         let mut process = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"])
             .args(&self.arguments)
+            .args(["--bind", "127.0.0.1", "--port", &port])
             .current_dir(self.folder.path())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -50,7 +82,7 @@ impl Store {
         let ready = async {
             let mut said = Vec::new();
             while let Some(line) = lines.next_line().await.unwrap() {
-                if line.contains("Ready to accept connections") {
+                if line.contains(self.ready) {
                     return;
                 }
                 said.push(line);
@@ -91,7 +123,12 @@ impl Store {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    TcpListener::bind(any).unwrap().local_addr().unwrap().port()
+    loop {
+        let port = TcpListener::bind(any).unwrap().local_addr().unwrap().port();
+        if port < 55_536 {
+            return port; // the nodes of a cluster speak with each other at 10,000 more
+        }
+    }
 }

@@ -118,13 +118,15 @@ fn policies(families: &mut Families, table: &Table) {
 
 /// Of shared limits; nothing if there is none.
 fn store(families: &mut Families, table: &Table) {
-    let Some(limit::StoreStanding { connected, answered, failed, late, fell_back, took }) =
+    let Some(limit::StoreStanding { connected, replicas, answered, failed, late, fell_back, took }) =
         table.store().map(|store| store.standing())
     else {
         return;
     };
     let help = "1 if the store of shared limits answers.";
     families.gauge("ravelin_limit_store_connected", help, [(vec![], f64::from(u8::from(connected)))]);
+    let help = "Replicas that the store knew of when it answered last.";
+    families.gauge("ravelin_limit_store_replicas", help, [(vec![], f64::from(replicas))]);
     let calls = [("ok", answered), ("error", failed), ("timeout", late)];
     let calls = calls.map(|(result, count)| (vec![("result", result.to_owned())], count));
     families.counter("ravelin_limit_store_calls_total", "Questions to the store of shared limits.", calls);

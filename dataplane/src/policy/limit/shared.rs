@@ -234,3 +234,6 @@ impl Name {
 fn short(text: &[u8], bytes: usize) -> String {
     digest(&SHA256, text).as_ref().iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ local seconds = math.floor(now / 1000000)
 local function read(key)
   local kept = redis.call('GET', key)
   local account = kept and cmsgpack.unpack(kept)
+  if kept and type(account) ~= 'table' then error('a key is not as it was left') end
   if account and account[4] > seconds then return account end
 end
 

@@ -1,6 +1,6 @@
 //! Shared quotas, for operators to see, to reset and to add to. Each waits for the store: not for a worker's thread.
 
-use std::{borrow::Cow, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use redis::{Cmd, Value};
 
@@ -62,7 +62,7 @@ impl<'s> Accounts<'s> {
         self.ask(command).map(drop)
     }
 
-    fn count(&self, text: &Cow<'_, str>) -> String {
+    fn count(&self, text: &str) -> String {
         self.shared.name.count(text)
     }
 

@@ -80,7 +80,12 @@ impl Address {
         };
         let scheme = if tls { "rediss" } else { "redis" };
         let nodes = |path: &str| {
-            let node = |host: &str| format!("{scheme}://{credentials}{host}/{path}").into_connection_info();
+            let node = |host: &str| {
+                let info = format!("{scheme}://{credentials}{host}/{path}").into_connection_info()?;
+                // It says what the library is called, and is a right more that a user would need.
+                let settings = info.redis_settings().clone().set_skip_set_lib_name();
+                Ok(info.set_redis_settings(settings))
+            };
             let nodes = hosts.split(',').map(node).collect::<RedisResult<Vec<_>>>();
             nodes.map_err(|_| AddressError::Parts)
         };

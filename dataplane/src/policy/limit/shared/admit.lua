@@ -23,6 +23,7 @@ function judge.b(l, old)
     if old[3] ~= l.b then l.missing = math.ceil(l.missing / old[3] * l.b) end
     l.missing = math.min(l.c * l.b, math.max(0, l.missing - l.a * math.max(0, now - old[2])))
     if l.missing == 0 then l.since = now end
+    l.stepped = old[2] > now -- the clock has stepped back, and from here time goes on
   end
   -- What was filled up since is not given back.
   if l.back > 0 and l.mark >= l.since then l.missing = math.max(0, l.missing - l.back * l.b) end
@@ -64,7 +65,7 @@ function judge.w(l, old)
   local marks, step = old or {}, 0
   -- The clock has stepped back: nobody notes what is a whole window ahead.
   if #marks > 0 and marks[#marks - 1] > now + l.b then step = marks[#marks - 1] - now end
-  l.marks, l.used = {}, 0
+  l.marks, l.used, l.stepped = {}, 0, step > 0
   for i = 1, #marks, 2 do
     local at, count = marks[i] - step, marks[i + 1]
     if l.back > 0 and marks[i] == l.mark then count = count - math.min(count, l.back) end
@@ -139,7 +140,9 @@ for i = 1, #KEYS / 2 do
     if name ~= 'kind' then l[name] = tonumber(ARGV[at + place]) end
   end
   local kept = redis.call('GET', l.key)
-  judge[l.kind](l, kept and cmsgpack.unpack(kept))
+  local old = kept and cmsgpack.unpack(kept)
+  if kept and type(old) ~= 'table' then error('a key is not as it was left') end
+  judge[l.kind](l, old)
   if groups[l.group] == nil then groups[l.group] = true end
   groups[l.group] = groups[l.group] and l.passes
   limits[i] = l
@@ -149,7 +152,7 @@ local answer = { now }
 for _, l in ipairs(limits) do
   local taken = groups[l.group]
   local value, left = keep[l.kind](l, taken)
-  if (taken and l.cost + l.lease > 0) or l.back > 0 then
+  if (taken and l.cost + l.lease > 0) or l.back > 0 or l.stepped then
     redis.call('SET', l.key, cmsgpack.pack(value), 'PX', left)
   end
   local passes = taken and 1 or (l.passes and 2 or 0)

@@ -238,3 +238,63 @@ impl Cell {
 pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+    const LEASES: Leases = Leases { most: 50, last: Duration::from_millis(100) };
+
+    fn yes(leased: u64, mark: u64) -> Answer {
+        Answer { passes: Passes::Yes, remaining: 7, more_in: Duration::ZERO, retry_in: None, leased, mark }
+    }
+
+    fn no(retry_ms: u64) -> Answer {
+        let wait = Duration::from_millis(retry_ms);
+        Answer { passes: Passes::No, remaining: 0, more_in: wait, retry_in: Some(wait), leased: 0, mark: 0 }
+    }
+
+    fn said(cell: &mut Cell, now: u64) -> &'static str {
+        match cell.take(1, LEASES, now) {
+            Said::Leased { .. } => "leased",
+            Said::Refused(_) => "refused",
+            Said::Ask => "ask",
+        }
+    }
+
+    #[test]
+    fn a_lease_is_used_up_and_asked_for_anew_and_what_is_out_of_date_is_given_back_with_the_next_question() {
+        let mut cell = Cell::default();
+        let patience = Duration::from_millis(250);
+        assert_eq!(said(&mut cell, 0), "ask");
+        assert_eq!(cell.wish(LEASES, 0, patience).want, 10, "as if it went on like this");
+        cell.learn(&yes(4, 9), 1, Wish { want: 10, ..Wish::default() }, LEASES, 0, MS);
+        assert_eq!([(); 3].map(|()| said(&mut cell, 2 * MS)), ["leased"; 3]);
+        assert_eq!(said(&mut cell, 100 * MS), "ask", "it has ended");
+        let wish = cell.wish(LEASES, 100 * MS, patience);
+        assert_eq!((wish.back, wish.mark), (1, 9));
+        assert_eq!(cell.wish(LEASES, 100 * MS, patience).back, 0, "once");
+        assert_eq!(cell.wish(LEASES, 101 * MS, patience).want, 0, "one asks for a lease at a time");
+    }
+
+    #[test]
+    fn who_is_refused_is_refused_here_until_he_would_pass_and_for_a_second_at_most() {
+        let one_by_one = Leases { most: 0, ..LEASES };
+        let mut cell = Cell::default();
+        cell.learn(&no(300), 2, Wish::default(), one_by_one, 0, 0);
+        let take = |cell: &mut Cell, cost, at| matches!(cell.take(cost, one_by_one, at), Said::Refused(_));
+        assert!(take(&mut cell, 2, 299 * MS) && !take(&mut cell, 1, 299 * MS) && !take(&mut cell, 2, 300 * MS));
+        cell.learn(&no(5_000), 1, Wish::default(), one_by_one, 0, 0);
+        assert!(take(&mut cell, 1, 999 * MS) && !take(&mut cell, 1, 1_000 * MS), "somebody may have granted more");
+    }
+
+    #[test]
+    fn a_busy_key_that_has_run_dry_is_asked_for_by_one_request_at_a_time() {
+        let mut cell = Cell::default();
+        cell.learn(&no(1), 1, Wish::default(), LEASES, 0, 0);
+        assert_eq!([19, 20, 20, 39].map(|ms| said(&mut cell, ms * MS)), ["refused", "ask", "refused", "refused"]);
+        cell.learn(&yes(1, 1), 1, Wish::default(), LEASES, 20 * MS, 21 * MS);
+        assert_eq!([22, 22].map(|ms| said(&mut cell, ms * MS)), ["leased", "ask"]);
+    }
+}

@@ -82,7 +82,7 @@ async fn call(
     read(&answer, questions.len()).ok_or_else(|| store.misunderstood())
 }
 
-fn read(answer: &Value, questions: usize) -> Option<Vec<Answer>> {
+pub(super) fn read(answer: &Value, questions: usize) -> Option<Vec<Answer>> {
     let Value::Array(values) = answer else { return None };
     let numbers: Vec<i64> = values
         .iter()

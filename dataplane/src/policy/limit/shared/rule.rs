@@ -91,7 +91,7 @@ impl Rule {
                 let most = if grain == 1 { 0 } else { (requests / 8).min(MOST) };
                 Leases { most, last: LEASE.min(Duration::from_micros(per / 256)) }
             }
-            Self::Quota { requests, .. } => Leases { most: (requests / 1_000).min(MOST), last: LEASE },
+            Self::Quota { requests, .. } => Leases { most: (requests / 10_000).min(MOST), last: LEASE },
         };
         if few { Leases { most: 0, ..leases } } else { leases }
     }

@@ -68,6 +68,8 @@ struct Meter {
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
     pub connected: bool,
+    /// That were there at the last beat.
+    pub replicas: u32,
     pub answered: u64,
     pub failed: u64,
     pub late: u64,
@@ -333,7 +335,7 @@ impl Store {
         let Meter { answered, failed, late, fell_back, took } = &self.meter;
         let [answered, failed, late, fell_back] = [answered, failed, late, fell_back].map(|count| count.load(Relaxed));
         let connected = self.link.load().is_some();
-        Standing { connected, answered, failed, late, fell_back, took: lock(took).clone() }
+        Standing { connected, replicas: self.replicas(), answered, failed, late, fell_back, took: lock(took).clone() }
     }
 }
 

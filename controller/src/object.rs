@@ -11,7 +11,7 @@ use ravelin_snapshot::{ObjectKey, Secret as Hidden};
 use serde::Serialize;
 
 pub use prune::DEFAULT_NAMESPACE;
-pub(crate) use prune::drop_others_values;
+pub(crate) use prune::{OCSP_STAPLE, drop_others_values};
 
 /// The kinds that the controller reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -185,7 +185,7 @@ pub struct SliceEndpoint {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Secret {
     pub type_: String,
-    /// Decoded from base64; values that are not UTF-8 are not kept, and their keys are in `binary`.
+    /// Decoded from base64; values that are not UTF-8 are not kept, and their keys are in `binary`; but an OCSP staple stays in base64.
     pub data: BTreeMap<String, Hidden>,
     pub binary: Vec<String>,
 }

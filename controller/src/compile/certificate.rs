@@ -4,6 +4,7 @@ mod validity;
 
 use std::sync::Arc;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use ravelin_snapshot::{HostPattern, ObjectKey, Secret as Hidden, certificate::Certificate};
 use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -11,7 +12,7 @@ use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
 
 use super::reference::Refused;
 use crate::{
-    object::{Object, Secret},
+    object::{OCSP_STAPLE, Object, Secret},
     verdict::Reason,
 };
 pub(super) use validity::Validity;
@@ -27,6 +28,8 @@ pub(super) struct Usable {
     /// That it is for.
     pub(super) names: Vec<HostPattern>,
     pub(super) validity: Validity,
+    /// It comes with an OCSP staple that is none.
+    pub(super) no_staple: bool,
     /// Its Secret is broken by now, and this is what it last held.
     pub(super) broken: Option<Refused>,
 }
@@ -79,7 +82,21 @@ pub(super) fn compile(key: &ObjectKey, secret: Option<&Arc<Object<Secret>>>) -> 
     let leaf = check(chain, private).map_err(|why| refused(key, why))?;
     let usable = judge(&leaf).ok_or_else(|| refused(key, "its first certificate is malformed"))?;
     let not_after = usable.validity.until;
-    Ok((Certificate { chain: chain.expose().to_owned(), key: private.clone(), not_after }, usable))
+    let said = secret.spec.data.get(OCSP_STAPLE);
+    let ocsp = said.and_then(|said| staple(said.expose()));
+    let usable = Usable { no_staple: said.is_some() && ocsp.is_none(), ..usable };
+    Ok((Certificate { chain: chain.expose().to_owned(), key: private.clone(), not_after, ocsp }, usable))
+}
+
+/// An answer of OCSP in DER that says something of a certificate (RFC 6960, 4.2.1: a sequence that begins with the status
+/// `successful`), in base64.
+fn staple(text: &str) -> Option<String> {
+    let text: String = text.split_ascii_whitespace().collect();
+    let der = STANDARD.decode(&text).ok()?;
+    let length = usize::from(*der.get(1)?);
+    let head = if length < 0x80 { 2 } else { 2 + (length & 0x7f) };
+    let successful = der.first() == Some(&0x30) && der.get(head..head + 3) == Some(&[0x0a, 1, 0]);
+    (successful && der.len() <= MAX_PEM).then_some(text)
 }
 
 fn refused(key: &ObjectKey, why: &str) -> Refused {
@@ -109,7 +126,7 @@ fn check(chain: &Hidden, private: &Hidden) -> Result<CertificateDer<'static>, &'
 /// When a certificate holds, and the DNS names that it is for.
 fn judge(leaf: &CertificateDer<'_>) -> Option<Usable> {
     let (_, leaf) = x509_parser::parse_x509_certificate(leaf).ok()?;
-    Some(Usable { names: names(&leaf), validity: Validity::of(&leaf), broken: None })
+    Some(Usable { names: names(&leaf), validity: Validity::of(&leaf), no_staple: false, broken: None })
 }
 
 fn names(leaf: &X509Certificate<'_>) -> Vec<HostPattern> {

@@ -134,7 +134,17 @@ pub(super) fn certificate(
         Ok((work.certificate(reads, &key)?, key))
     });
     match found {
-        Ok((Usable { names, validity, broken }, key)) => {
+        Ok((Usable { names, validity, no_staple, broken }, key)) => {
+            if no_staple {
+                let message =
+                    format!("the tls.ocsp-staple of Secret {key} is no successful answer of OCSP and is not sent");
+                notes.warning(
+                    field,
+                    Reason::Suspicious,
+                    message,
+                    "Put the answer in DER there, or take the entry out.",
+                );
+            }
             validity.note(work, reads, notes, field, (&format!("Secret {key}"), ": clients refuse it"));
             if let Some(refused) = broken {
                 refused.note(field, notes);

@@ -1,6 +1,7 @@
 //! From the types of Kubernetes to ours: what the compiler does not read (`managedFields`, annotations, statuses,
 //! selectors) is dropped here, before it is kept anywhere.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::{
     api::{core::v1 as core, discovery::v1 as discovery},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -14,6 +15,9 @@ use super::{
 
 /// The namespace of an object that names none. An API server always names one; a file need not.
 pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// The entry of a certificate's Secret that holds what the authority says of it.
+pub(crate) const OCSP_STAPLE: &str = "tls.ocsp-staple";
 
 /// The label by which an EndpointSlice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -165,6 +169,10 @@ impl From<core::Secret> for Object<Secret> {
         for (key, value) in object.data.unwrap_or_default() {
             match String::from_utf8(value.0) {
                 Ok(text) => drop(secret.data.insert(key, Hidden::new(text))),
+                // The one entry of bytes that somebody reads.
+                Err(binary) if key == OCSP_STAPLE => {
+                    drop(secret.data.insert(key, Hidden::new(STANDARD.encode(binary.as_bytes()))));
+                }
                 Err(_) => secret.binary.push(key),
             }
         }

@@ -14,4 +14,7 @@ pub struct Certificate {
     pub key: Secret,
     /// Seconds since the epoch: when the leaf ends. For metrics and findings; the data plane serves it until told otherwise.
     pub not_after: i64,
+    /// What the authority says of the leaf (OCSP, RFC 6960), in base64; it goes with the handshake as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<String>,
 }

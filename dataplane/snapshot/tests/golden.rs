@@ -358,7 +358,8 @@ fn everything() -> Snapshot {
     add_auth(&mut snapshot);
     add_limits(&mut snapshot);
     add_routes(&mut snapshot);
-    let certificate = Certificate { chain: "pem".into(), key: Secret::new("pem"), not_after: -1 };
+    let certificate =
+        Certificate { chain: "pem".into(), key: Secret::new("pem"), not_after: -1, ocsp: Some("MAMKAQA=".into()) };
     snapshot.certificates.insert(key("tls"), Part::new(certificate));
     snapshot
 }

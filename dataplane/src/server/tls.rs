@@ -11,6 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use ravelin_snapshot::{HostPattern, ObjectKey, Part, Snapshot, certificate::Certificate, channel::Refusal};
 use rustls::{
     ServerConfig,
@@ -152,6 +153,11 @@ fn parse(said: &Certificate, provider: &CryptoProvider) -> Result<Dated, String>
     let key = key.map_err(|_| "the key is not a PEM private key".to_owned())?;
     let certified = CertifiedKey::from_der(chain, key, provider);
     let certified = certified.map_err(|error| format!("chain and key do not fit: {error}"))?;
+    let mut certified = certified;
+    if let Some(staple) = &said.ocsp {
+        let staple = STANDARD.decode(staple).map_err(|_| "the OCSP answer is not base64".to_owned())?;
+        certified.ocsp = Some(staple);
+    }
     Ok(Dated { certified: Arc::new(certified), from, until: said.not_after })
 }
 

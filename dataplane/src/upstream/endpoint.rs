@@ -29,13 +29,16 @@ pub struct Endpoint {
     /// Of its answers, while somebody wants to know.
     pub(super) latency: Latency,
     pub(super) service: Service,
-    /// Since when others were there already and it was not; `None`: it was there from the start.
-    pub(super) joined: Option<Instant>,
+    begun: Instant,
+    /// Since when it has a share that others had already, in milliseconds since `begun`; [`ALWAYS`]: from the start.
+    joined: AtomicU64,
     /// Its backend's.
     pub(super) transport: Arc<Transport>,
     /// What was agreed upon last time, if that is for the backend to choose.
     spoken: AtomicU8,
 }
+
+const ALWAYS: u64 = u64::MAX;
 
 /// Values of `spoken`.
 const UNKNOWN: u8 = 0;
@@ -68,7 +71,8 @@ impl Endpoint {
             counts: Arc::default(),
             latency: Latency::new(now),
             service: Service::default(),
-            joined: joins.then_some(now),
+            begun: now,
+            joined: AtomicU64::new(if joins { 0 } else { ALWAYS }),
             transport: Arc::clone(transport),
             spoken: AtomicU8::new(UNKNOWN),
         }
@@ -76,13 +80,22 @@ impl Endpoint {
 
     /// Whether it takes a turn while its share grows from a tenth to the whole: with a chance that is its share.
     pub(super) fn is_warm(&self, slow_start: Duration, now: Instant, random: u64) -> bool {
-        let Some(joined) = self.joined else { return true };
-        let age = now.saturating_duration_since(joined);
+        let joined = self.joined.load(Ordering::Relaxed);
+        if joined == ALWAYS {
+            return true;
+        }
+        let age = now.saturating_duration_since(self.begun + Duration::from_millis(joined));
         if age >= slow_start {
             return true;
         }
         let share = (age.as_secs_f64() / slow_start.as_secs_f64()).max(0.1);
         (random >> 11) as f64 / (1_u64 << 53) as f64 <= share
+    }
+
+    /// It was left out, and has a share again.
+    pub(super) fn rejoin(&self, now: Instant) {
+        let millis = now.saturating_duration_since(self.begun).as_millis() as u64;
+        self.joined.store(millis, Ordering::Relaxed);
     }
 
     pub(super) async fn connect(&self, offer: Offer, client: Option<Addresses>) -> Result<Socket, Unconnected> {

@@ -1,7 +1,7 @@
 //! The endpoints of a backend, and whose turn it is.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     ops::Deref,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -223,11 +223,20 @@ impl Members {
         }
         if let Some(followed) = health {
             followed.leave_out(&mut endpoints);
+            before.into_iter().for_each(|before| before.tell_who_returns(&endpoints, now));
         }
         let turns = before.map_or(0, |before| before.rotation.turns());
         let rotation = Rotation::new(endpoints.iter().map(|(_, weight)| *weight)).after(turns);
         let (keys, places, rates) = Default::default();
         Self { endpoints, rotation, keys, places, rates, version }
+    }
+
+    /// Who was left out and is not any longer begins as one who joins does.
+    fn tell_who_returns(&self, after: &[(Arc<Endpoint>, u32)], now: Instant) {
+        let left_out = self.endpoints.iter().filter(|(_, weight)| *weight == 0).map(|(endpoint, _)| endpoint.id);
+        let left_out: HashSet<u64> = left_out.collect();
+        let returned = after.iter().filter(|(endpoint, weight)| *weight > 0 && left_out.contains(&endpoint.id));
+        returned.for_each(|(endpoint, _)| endpoint.rejoin(now));
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {

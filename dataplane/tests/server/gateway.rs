@@ -124,8 +124,12 @@ pub(crate) fn add_secure_route(snapshot: &mut Snapshot, name: &str, host: &str, 
     let names = if host == "*" { vec!["default.example".to_owned()] } else { vec![host.to_owned()] };
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let key = ObjectKey::new("shop", format!("{name}-tls"));
-    let certificate =
-        Certificate { chain: made.cert.pem(), key: Secret::new(made.signing_key.serialize_pem()), not_after: i64::MAX };
+    let certificate = Certificate {
+        chain: made.cert.pem(),
+        key: Secret::new(made.signing_key.serialize_pem()),
+        not_after: i64::MAX,
+        ocsp: None,
+    };
     snapshot.certificates.insert(key.clone(), Part::new(certificate));
     let host = if host == "*" { HostPattern::Any } else { HostPattern::parse(host) };
     let route = Route { certificates: vec![key], ..route(host, action) };

@@ -86,7 +86,7 @@ async fn a_snapshot_that_cannot_be_served_is_refused_by_its_part_and_the_last_on
     add_route(&mut bad, "new", HostPattern::Any, say("new"));
     add_secure_route(&mut bad, "secure", "a.example", say("secure"));
     let key = ObjectKey::new("shop", "secure-tls");
-    let certificate = Certificate { chain: "no PEM".into(), key: Secret::new("no key"), not_after: 0 };
+    let certificate = Certificate { chain: "no PEM".into(), key: Secret::new("no key"), not_after: 0, ocsp: None };
     bad.certificates.insert(key, Part::new(certificate));
     gateway.publisher.publish(bad);
     let mut delivery = gateway.publisher.delivery();

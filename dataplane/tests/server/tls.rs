@@ -11,7 +11,7 @@ use ravelin_echo::client::{self, Client, Protocol, body, request};
 use ravelin_snapshot::{HostPattern, ObjectKey, Part, Secret, Snapshot, certificate::Certificate, route::Route};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::{
-    AlertDescription, ClientConfig, DigitallySignedStruct, HandshakeKind, RootCertStore, SignatureScheme,
+    AlertDescription, ClientConfig, DigitallySignedStruct, HandshakeKind, NamedGroup, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -99,7 +99,7 @@ fn of_years(from: i32, until: i32) -> (Vec<u8>, Certificate) {
     (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
     let not_after = params.not_after.unix_timestamp();
     let made = params.self_signed(&key).unwrap();
-    let certificate = Certificate { chain: made.pem(), key: Secret::new(key.serialize_pem()), not_after };
+    let certificate = Certificate { chain: made.pem(), key: Secret::new(key.serialize_pem()), not_after, ocsp: None };
     (made.der().to_vec(), certificate)
 }
 
@@ -284,4 +284,97 @@ async fn a_tunnel_counts_with_the_listener_that_it_came_by() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), once_the_connection_is_a_tunnel).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_key_exchange_is_post_quantum_with_whoever_can_and_classical_with_others() {
+    let mut snapshot = Snapshot::default();
+    let a = add_secure_route(&mut snapshot, "a", "a.example", say("a"));
+    let gateway = Gateway::start(snapshot).await;
+    let all = rustls::crypto::aws_lc_rs::default_provider();
+    for (groups, expected) in [
+        (vec![NamedGroup::X25519MLKEM768, NamedGroup::X25519], NamedGroup::X25519MLKEM768),
+        // The server's order counts, not the client's; but what is there already costs no second round.
+        (vec![NamedGroup::X25519MLKEM768], NamedGroup::X25519MLKEM768),
+        (vec![NamedGroup::X25519], NamedGroup::X25519),
+        (vec![NamedGroup::secp384r1], NamedGroup::secp384r1),
+    ] {
+        let mut provider = all.clone();
+        let known = |name: &NamedGroup| all.kx_groups.iter().copied().find(|group| group.name() == *name).unwrap();
+        provider.kx_groups = groups.iter().map(known).collect();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(a.clone())).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = connect(&gateway, &Arc::new(config), "a.example").await.unwrap();
+        let agreed = stream.get_ref().1.negotiated_key_exchange_group().unwrap().name();
+        assert_eq!(agreed, expected, "{groups:?}");
+    }
+}
+
+/// Believes every certificate, and keeps what came with it.
+#[derive(Debug, Default)]
+struct Stapled(Mutex<Vec<u8>>);
+
+impl ServerCertVerifier for Stapled {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.0.lock().unwrap() = ocsp.to_vec();
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[tokio::test]
+async fn a_staple_of_the_secret_goes_with_its_certificate_and_no_other() {
+    let mut snapshot = Snapshot::default();
+    for name in ["a", "b"] {
+        add_secure_route(&mut snapshot, name, &format!("{name}.example"), say(name));
+    }
+    let key = ObjectKey::new("shop", "a-tls");
+    let mut certificate = snapshot.certificates.get(&key).unwrap().value().as_ref().clone();
+    certificate.ocsp = Some("MAMKAQA=".to_owned());
+    snapshot.certificates.insert(key, Part::new(certificate));
+    let gateway = Gateway::start(snapshot).await;
+    for (name, expected) in [("a.example", &[0x30, 3, 0x0a, 1, 0][..]), ("b.example", &[])] {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let stapled = Arc::new(Stapled::default());
+            let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+            let verifier = Arc::clone(&stapled);
+            let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+            connect(&gateway, &Arc::new(config), name).await.unwrap();
+            assert_eq!(*stapled.0.lock().unwrap(), expected, "{name} {version:?}");
+        }
+    }
 }

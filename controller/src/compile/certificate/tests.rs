@@ -21,6 +21,30 @@ fn key() -> ObjectKey {
 }
 
 #[test]
+fn an_answer_of_ocsp_goes_along_and_what_is_none_is_told_of() {
+    let (chain, private) = pair(&["shop.example"]);
+    for (said, served) in [
+        (None, None),
+        (Some("MAMKAQA="), Some("MAMKAQA=")),
+        (Some(" MAMK\nAQA=\n"), Some("MAMKAQA=")),
+        (Some("MAMKAQM="), None), // tryLater
+        (Some("MIIBAAoBAA=="), Some("MIIBAAoBAA==")),
+        (Some("MA=="), None),
+        (Some("none"), None),
+        (Some(""), None),
+    ] {
+        let mut entries = vec![("tls.crt", chain.as_str()), ("tls.key", &private)];
+        entries.extend(said.map(|said| (OCSP_STAPLE, said)));
+        let (certificate, usable) = compile(&key(), Some(&secret(TYPE, &entries))).unwrap();
+        assert_eq!(
+            (certificate.ocsp.as_deref(), usable.no_staple),
+            (served, said.is_some() && served.is_none()),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
 fn a_chain_with_its_own_key_is_served_for_its_names() {
     let (chain, private) = pair(&["shop.example", "*.shop.example"]);
     let secret = secret(TYPE, &[("tls.crt", &chain), ("tls.key", &private)]);

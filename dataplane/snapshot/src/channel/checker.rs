@@ -138,7 +138,7 @@ mod tests {
             Edit::Route(name, Some((named, limits))) => routes.insert(key(name), Part::new(route(named, limits))),
             Edit::Route(name, None) => drop(routes.remove(&key(name))),
             Edit::Certificate(name, true) => {
-                let certificate = Certificate { chain: String::new(), key: Secret::new(""), not_after: 0 };
+                let certificate = Certificate { chain: String::new(), key: Secret::new(""), not_after: 0, ocsp: None };
                 certificates.insert(key(name), Part::new(certificate));
             }
             Edit::Certificate(name, false) => drop(certificates.remove(&key(name))),

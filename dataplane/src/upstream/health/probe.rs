@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
-use ravelin_snapshot::backend::{ActiveCheck, Backend, Probe, Protocol};
+use ravelin_snapshot::backend::{ActiveCheck, Address, Backend, Probe, Protocol};
 use tokio::{task::JoinSet, time::timeout};
 
 use super::Health;
@@ -49,12 +49,19 @@ enum Failed {
 pub(in crate::upstream) struct Asked {
     protocol: Protocol,
     proxied: bool,
+    /// What the endpoints are called, if they have a name in common.
+    host: Option<Arc<str>>,
     transport: Arc<Transport>,
 }
 
 impl Asked {
     pub(in crate::upstream) fn new(said: &Backend, transport: &Arc<Transport>) -> Self {
-        Self { protocol: said.protocol, proxied: said.proxy_protocol, transport: Arc::clone(transport) }
+        let transport = Arc::clone(transport);
+        Self { protocol: said.protocol, proxied: said.proxy_protocol, host: host(said).map(Into::into), transport }
+    }
+
+    fn host(&self, address: SocketAddr) -> String {
+        self.host.as_deref().map_or_else(|| address.to_string(), str::to_owned)
     }
 
     /// The socket, and whether HTTP/2 is spoken over it.
@@ -68,6 +75,20 @@ impl Asked {
         let client = self.proxied.then_some((address, address));
         self.transport.connect(address, offer, client).await
     }
+}
+
+/// The name that the certificate has, else the DNS name that all endpoints have.
+fn host(said: &Backend) -> Option<String> {
+    if let Some(tls) = &said.tls {
+        return Some(tls.hostname.clone());
+    }
+    let mut names = said.endpoints.iter().map(|endpoint| match &endpoint.address {
+        Address::Dns { name, port: 80 } => Some(name.clone()),
+        Address::Dns { name, port } => Some(format!("{name}:{port}")),
+        Address::Ip(_) => None,
+    });
+    let first = names.next()??;
+    names.all(|name| name.as_ref() == Some(&first)).then_some(first)
 }
 
 /// Asks for as long as somebody wants to know.
@@ -107,17 +128,18 @@ fn spread(interval_ms: u64) -> Duration {
 
 async fn ask(address: SocketAddr, probe: &Probe, way: &Asked) -> Result<(), Failed> {
     let (stream, is_http2) = way.connect(address, probe).await?;
+    let (scheme, host) = (if way.transport.is_secure() { "https" } else { "http" }, way.host(address));
     let (path, statuses, body_contains) = match probe {
         Probe::Tcp => return Ok(()),
-        Probe::Grpc { service } => return grpc(stream, address, service).await,
+        Probe::Grpc { service } => return grpc(stream, &format!("{scheme}://{host}"), service).await,
         Probe::Http { path, statuses, body_contains } => (path, statuses, body_contains),
     };
     let answer = if is_http2 {
-        let request = Request::get(format!("http://{address}{path}")).body(())?;
+        let request = Request::get(format!("{scheme}://{host}{path}")).body(())?;
         let (answer, body, _) = http2(stream, request, Bytes::new()).await?;
         answer.map(|()| body)
     } else {
-        http1(stream, address, path, body_contains.is_some()).await?
+        http1(stream, &host, path, body_contains.is_some()).await?
     };
     let text = body_contains.as_deref().unwrap_or_default().as_bytes();
     let holds = text.is_empty() || answer.body().windows(text.len()).any(|part| part == text);
@@ -125,10 +147,10 @@ async fn ask(address: SocketAddr, probe: &Probe, way: &Asked) -> Result<(), Fail
     if good { Ok(()) } else { Err(Failed::Answer) }
 }
 
-async fn http1(stream: Socket, address: SocketAddr, path: &str, read: bool) -> Result<Response<Bytes>, Failed> {
+async fn http1(stream: Socket, host: &str, path: &str, read: bool) -> Result<Response<Bytes>, Failed> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path)
-        .header(header::HOST, address.to_string())
+        .header(header::HOST, host)
         .header(header::USER_AGENT, "ravelin-health")
         .body(Empty::<Bytes>::new())?;
     let asked = async {
@@ -174,8 +196,8 @@ async fn http2(stream: Socket, request: Request<()>, sent: Bytes) -> Result<(Res
 }
 
 /// `grpc.health.v1.Health/Check`: the request is one string field, the answer one enum field.
-async fn grpc(stream: Socket, address: SocketAddr, service: &str) -> Result<(), Failed> {
-    let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
+async fn grpc(stream: Socket, origin: &str, service: &str) -> Result<(), Failed> {
+    let request = Request::post(format!("{origin}/grpc.health.v1.Health/Check"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
         .body(())?;

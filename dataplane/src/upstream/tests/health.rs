@@ -9,7 +9,7 @@ use ravelin_echo::{
     client::{Client, Protocol},
     raw::{Raw, Script},
 };
-use ravelin_snapshot::backend::{self, ActiveCheck, Backend, Health, Passive, Probe};
+use ravelin_snapshot::backend::{self, ActiveCheck, Address, Backend, Health, Passive, Probe};
 use tokio::{net::TcpListener, runtime::Handle};
 
 use super::{
@@ -191,4 +191,54 @@ async fn a_grpc_server_says_itself_how_it_is() {
     let limits = Limits { checks: Some(Handle::current()), ..Limits::default() };
     let gateway = Gateway::with_limits(1, backend, limits);
     until(&gateway, &[true, false]).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_left_out_begins_with_a_small_share() {
+    let (port, good) = (Port::reserve().unwrap(), Echo::start("good").unwrap());
+    let mut backend = passive([port.address(), good.address()], 50);
+    backend.balancing.slow_start_ms = Some(3_600_000);
+    let gateway = Gateway::start(1, backend);
+    ask(&gateway, 4).await;
+    let back = Echo::start(Options { listen: port.address(), ..Options::from("back") }).unwrap();
+    let served = async {
+        while back.requests() == 0 {
+            ask(&gateway, 1).await;
+        }
+    };
+    tokio::time::timeout(LONG, served).await.unwrap();
+    let before = back.requests();
+    assert_eq!(ask(&gateway, 1_000).await, [200; 1_000]);
+    let got = back.requests() - before;
+    // A tenth of a share where the other has a whole one.
+    assert!((40..150).contains(&got), "{got} of 1000");
+}
+
+#[tokio::test]
+async fn a_check_calls_an_endpoint_by_its_name_if_it_has_one() {
+    let echo = Echo::start(Options { remember: 10, ..Options::from("a") }).unwrap();
+    let port = echo.address().port();
+    let named = Address::Dns { name: "localhost".to_owned(), port };
+    for (address, expected) in
+        [(named, format!("localhost:{port}")), (Address::Ip(echo.address()), echo.address().to_string())]
+    {
+        let check = ActiveCheck {
+            interval_ms: 10,
+            timeout_ms: 5_000,
+            unhealthy_threshold: 2,
+            healthy_threshold: 2,
+            probe: http("/checked"),
+        };
+        let mut backend = said([echo.address()]);
+        backend.endpoints[0].address = address;
+        backend.health = Some(Health { active: Some(check), passive: None, panic_percent: 0 });
+        let limits = Limits { checks: Some(Handle::current()), ..Limits::default() };
+        let gateway = Gateway::with_limits(1, backend, limits);
+        let seen = async {
+            while echo.seen().last().is_none_or(|seen| seen.host != expected) {
+                ask(&gateway, 1).await; // who has no endpoint yet is asked for one
+            }
+        };
+        assert!(tokio::time::timeout(LONG, seen).await.is_ok(), "{expected}: {:?}", echo.seen().last());
+    }
 }

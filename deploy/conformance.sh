@@ -18,3 +18,11 @@ mkdir -p "$TOOLS/bin"
 [[ -x $TOOLS/bin/h2spec ]] || GOBIN=$TOOLS/bin go install "github.com/summerwind/h2spec/cmd/h2spec@$H2SPEC"
 cargo build --locked -p ravelin -p ravelin-echo
 H2SPEC=$TOOLS/bin/h2spec deploy/h2spec.sh
+
+echo "--- gRPC $GRPC: its interop client through the gateway to its interop server"
+for side in server client; do
+    [[ -x $TOOLS/bin/grpc-interop-$side-$GRPC ]] && continue
+    GOBIN=$TOOLS/grpc go install "google.golang.org/grpc/interop/$side@$GRPC"
+    mv "$TOOLS/grpc/$side" "$TOOLS/bin/grpc-interop-$side-$GRPC"
+done
+GRPC_SERVER=$TOOLS/bin/grpc-interop-server-$GRPC GRPC_CLIENT=$TOOLS/bin/grpc-interop-client-$GRPC deploy/grpc_interop.sh

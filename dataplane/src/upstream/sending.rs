@@ -54,10 +54,11 @@ impl Sending {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, mut io: Pin<&mut impl AsyncWrite>) -> Poll<Result<(), Failed>> {
         loop {
             let mut waits = false;
-            if let Some(upload) = &mut self.upload
+            // A first piece goes with the head, and small chunks go together.
+            while !waits
                 && self.outgoing.has_room()
+                && let Some(upload) = &mut self.upload
             {
-                // A first piece goes with the head.
                 match Pin::new(upload).poll_frame(cx) {
                     Poll::Ready(piece) => self.take(piece)?,
                     Poll::Pending => waits = true,

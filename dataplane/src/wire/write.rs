@@ -21,7 +21,10 @@ pub(crate) enum Ending {
     Chunked,
 }
 
-/// What is to be written next: a head or the frame of a chunk, data, the rest of the frame.
+/// Of chunks that are there already, so much is written at once: a backend's small ones cost no system call each.
+const GATHER: usize = 16 << 10;
+
+/// What is to be written next: a head or chunks and the frame of another, its data, the rest of its frame.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     text: Vec<u8>,
@@ -57,7 +60,7 @@ impl Outgoing {
         self.written == self.text.len() && self.data.is_empty() && self.tail.is_empty()
     }
 
-    /// The next piece of the body, when the last one is written.
+    /// The next piece of the body, when there [is room](Self::has_room) for it.
     pub(crate) fn push(&mut self, data: Bytes) -> Result<(), Mismatch> {
         if data.is_empty() {
             return Ok(());
@@ -65,7 +68,7 @@ impl Outgoing {
         match &mut self.ending {
             Ending::Length(left) => *left = left.checked_sub(data.len() as u64).ok_or(Mismatch)?,
             Ending::Chunked => {
-                self.reuse();
+                self.settle();
                 // Writing to memory does not fail.
                 drop(io::Write::write_fmt(&mut self.text, format_args!("{:x}\r\n", data.len())));
                 self.tail = b"\r\n";
@@ -85,12 +88,11 @@ impl Outgoing {
         match trailers {
             None if !self.data.is_empty() => self.tail = b"\r\n0\r\n\r\n",
             None => {
-                self.reuse();
+                self.settle();
                 self.text.extend_from_slice(b"0\r\n\r\n");
             }
-            // Never together with data, which comes before.
             Some((trailers, announced)) => {
-                self.reuse();
+                self.settle();
                 self.text.extend_from_slice(b"0\r\n");
                 let sent = trailers.iter().filter(|(name, _)| announced.contains(name));
                 sent.for_each(|(name, value)| field(&mut self.text, name, value.as_bytes()));
@@ -101,9 +103,10 @@ impl Outgoing {
         Ok(())
     }
 
-    /// The last piece is written but for the head before it, so that there is room for the next.
+    /// The last piece is written but for the head before it; or chunks are so small that the next may go with them.
     pub(crate) fn has_room(&self) -> bool {
-        self.data.is_empty() && self.tail.is_empty()
+        let waiting = self.text.len() - self.written + self.data.len();
+        self.data.is_empty() && self.tail.is_empty() || self.ending == Ending::Chunked && waiting < GATHER
     }
 
     /// All bytes of the body have been given, as far as its length is known.
@@ -124,11 +127,15 @@ impl Outgoing {
         }
     }
 
-    fn reuse(&mut self) {
+    /// Makes what waits text, behind which more can be put.
+    fn settle(&mut self) {
         if self.written == self.text.len() {
             self.text.clear();
             self.written = 0;
         }
+        self.text.extend_from_slice(&self.data);
+        self.text.extend_from_slice(self.tail);
+        (self.data, self.tail) = (Bytes::new(), b"");
     }
 
     /// Writes everything.

@@ -92,8 +92,8 @@ async fn write(client: &RefCell<Client>, outgoing: &mut Outgoing, answer: Respon
     poll_fn(|cx| {
         loop {
             let mut waits = false;
-            if !over && outgoing.has_room() {
-                // A first piece goes with the head.
+            // A first piece goes with the head, and small chunks go together.
+            while !over && !waits && outgoing.has_room() {
                 match take(outgoing, &mut body, cx) {
                     Poll::Ready(Ok(end)) => over = end,
                     Poll::Ready(Err(Broken)) => return Poll::Ready(false),

@@ -6,7 +6,7 @@ use super::{
     super::{Answer, Outgoing, Piece, Size, Told, announced, head_of_answer, head_of_request},
     ANSWER, BOUNDS, Script, answers, requests, settle,
 };
-use crate::wire::{read_answer, read_request};
+use crate::wire::{read_answer, read_request, write::Ending};
 
 /// What is given to the kernel.
 fn written(outgoing: &mut Outgoing) -> Vec<u8> {
@@ -170,4 +170,34 @@ fn an_answer_that_says_close_is_the_last() {
         let text = String::from_utf8_lossy(&text);
         assert!(text.contains("\r\nconnection: close\r\n"), "who does not keep it says so: {text}");
     }
+}
+
+#[test]
+fn small_chunks_that_are_there_go_together_and_large_ones_alone() {
+    let mut outgoing = Outgoing::default();
+    let (mut wanted, mut pushed) = (Vec::new(), 0);
+    outgoing.begin(|_| Ending::Chunked);
+    while outgoing.has_room() {
+        outgoing.push(Bytes::from_static(&[b'x'; 1000])).unwrap();
+        wanted.extend([&b"3e8\r\n"[..], &[b'x'; 1000], b"\r\n"].concat());
+        pushed += 1;
+    }
+    assert_eq!(pushed, 17, "as many as reach 16 KiB");
+    assert_eq!(written(&mut outgoing), wanted);
+    assert!(outgoing.has_room());
+    outgoing.push(Bytes::from(vec![b'y'; 16 << 10])).unwrap();
+    assert!(!outgoing.has_room());
+    outgoing.finish(None).unwrap();
+    assert!(written(&mut outgoing).ends_with(b"y\r\n0\r\n\r\n"));
+}
+
+#[test]
+fn trailers_come_behind_chunks_that_wait() {
+    let mut outgoing = Outgoing::default();
+    outgoing.begin(|_| Ending::Chunked);
+    outgoing.push(Bytes::from_static(b"abc")).unwrap();
+    let name = HeaderName::from_static("x-sum");
+    let trailers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("7"))]);
+    outgoing.finish(Some((&trailers, &[name]))).unwrap();
+    assert_eq!(written(&mut outgoing), b"3\r\nabc\r\n0\r\nx-sum: 7\r\n\r\n");
 }

@@ -42,7 +42,13 @@ e2e: ## a kind cluster, the image, helm install, the promises in e2e/, and the c
 bench: ## Ravelin beside nginx and HAProxy, in one run
 	bench/run.sh
 
-.PHONY: bench-gate
+.PHONY: bench-gate bench-page soak
+bench-page: ## the book's page of results, from those that `make bench` has kept
+	cargo run --locked --quiet -p ravelin-bench -- --page bench/results/latest.json > docs/src/results.md
+
+soak: ## edits, load and a WebSocket for SOAK_MINUTES (60): what is lost, what memory does
+	bench/run.sh soak
+
 bench-gate: ## instructions, allocations and system calls a request, against the committed baseline
 	bench/gate.sh
 

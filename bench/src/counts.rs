@@ -14,14 +14,17 @@ use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backend, config,
+    backend::{self, Body},
+    config,
     load::{self, Target},
-    proxy::{self, ROUTES},
+    proxy,
     report::Report,
 };
 
 /// Of the load, closed loop.
 const CONNECTIONS: usize = 16;
+/// In the table.
+const ROUTES: usize = 1000;
 const WARM_UP: usize = 1_600;
 const REQUESTS: usize = 8_000;
 
@@ -41,7 +44,7 @@ pub(crate) struct Counts {
 }
 
 pub(crate) fn measure(report: &mut Report, baseline: Option<&Path>, write: bool) -> anyhow::Result<()> {
-    let backend = backend::start()?;
+    let backend = backend::start(Body::Whole(1024), false)?;
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("routes.yaml"), config::routes(ROUTES, backend))?;
     let (instructions, allocations) = under_callgrind(folder.path())?;
@@ -86,7 +89,7 @@ fn under_callgrind(objects: &Path) -> anyhow::Result<(f64, f64)> {
         .args(["--tool=callgrind", "--instr-atstart=no", "-q"])
         .arg(format!("--callgrind-out-file={}", out.display()));
     valgrind.arg(proxy::program()?);
-    let (process, address) = proxy::start_with(&mut valgrind, objects)?;
+    let proxy::Started { process, http: address, .. } = proxy::start_with(&mut valgrind, objects, 1)?;
     let control = |what: &[&str]| {
         let mut command = Command::new("callgrind_control");
         command.args(what).arg(process.id().to_string()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -141,7 +144,7 @@ fn read_dump(text: &str) -> anyhow::Result<(u64, u64)> {
 fn under_strace(objects: &Path) -> anyhow::Result<(f64, String)> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");
-    let (process, address) = proxy::start_ravelin(objects)?;
+    let proxy::Started { process, http: address, .. } = proxy::start_ravelin(objects)?;
     load::exactly(&target(address), CONNECTIONS, WARM_UP / CONNECTIONS)?;
     let mut command = Command::new("strace");
     command.args(["-f", "-c", "-o"]).arg(&out).args(["-p", &process.id().to_string()]);
@@ -173,5 +176,5 @@ fn read_row(line: &str) -> Option<(u64, String)> {
 }
 
 fn target(address: SocketAddr) -> Target {
-    proxy::target(address)
+    proxy::target(address, ROUTES)
 }

@@ -46,6 +46,21 @@ impl Process {
         Ok(Duration::from_nanos(nanos))
     }
 
+    /// CPU time of each thread whose name begins so, in the order of names.
+    pub(crate) fn cpu_by_thread(&self, prefix: &str) -> anyhow::Result<Vec<Duration>> {
+        let mut threads = Vec::new();
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))?.flatten() {
+            let read = |file: &str| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            let (name, stat) = (read("comm"), read("schedstat"));
+            if name.starts_with(prefix) {
+                let nanos = stat.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(0);
+                threads.push((name, Duration::from_nanos(nanos)));
+            }
+        }
+        threads.sort();
+        Ok(threads.into_iter().map(|(_, time)| time).collect())
+    }
+
     /// Bytes of resident memory that are its own.
     pub(crate) fn resident(&self) -> anyhow::Result<u64> {
         let mut kilobytes = 0;

@@ -1,134 +1,153 @@
-//! What a request costs: CPU time of the proxy per request, one worker, 64 connections, answers of 1 KB, in turns.
+//! The proxies that take part: Ravelin, nginx and HAProxy from Debian, a forwarder of bytes as the floor, and whoever else is named.
 
 use std::{
     fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     rc::Rc,
-    time::Duration,
 };
 
 use anyhow::Context;
 
 use crate::{
-    backend, config,
-    load::{self, Target},
+    config::{self, Policies, Setup},
+    load::{Target, Wire},
     process::{Process, free_address, on_processor},
-    report::Report,
 };
 
-const CONNECTIONS: usize = 64;
-pub(crate) const ROUTES: usize = 1000;
-
-struct Proxy {
-    name: &'static str,
-    process: Process,
-    target: Target,
-    /// The least, in microseconds of CPU a request.
-    least: f64,
-    most_per_second: f64,
+/// One that runs, with a worker on the second processor.
+pub(crate) struct Proxy {
+    pub(crate) name: String,
+    pub(crate) process: Process,
+    pub(crate) target: Target,
 }
 
-pub(crate) fn measure(rounds: usize, seconds: u64, report: &mut Report) -> anyhow::Result<()> {
-    let backend = backend::start()?;
-    let folder = tempfile::tempdir()?;
-    let mut proxies =
-        [ravelin(folder.path(), backend)?, nginx(folder.path(), backend)?, haproxy(folder.path(), backend)?];
-    for round in 0..=rounds {
-        // Forwards and backwards, so that a machine that slows down favours nobody; the first round warms up.
-        let count = proxies.len();
-        for turn in 0..count {
-            let proxy = &mut proxies[if round % 2 == 0 { turn } else { count - 1 - turn }];
-            proxy.round(Duration::from_secs(if round == 0 { 1 } else { seconds }), round > 0)?;
+/// `NAME=COMMAND` of a peer that is no part of this; `{listen}` and `{backend}` in the command are addresses.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    name: String,
+    command: String,
+}
+
+impl std::str::FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, command) = text.split_once('=').ok_or("a peer is NAME=COMMAND")?;
+        Ok(Self { name: name.to_owned(), command: command.to_owned() })
+    }
+}
+
+/// All that can do what is asked, Ravelin first.
+pub(crate) fn start_all(folder: &Path, setup: &Setup<'_>, peers: &[Peer]) -> anyhow::Result<Vec<Proxy>> {
+    if setup.wire.is_tls() {
+        setup.certificate.write(&folder.join("tls.pem"))?;
+    }
+    let mut all = vec![ravelin(folder, setup)?];
+    all.extend(nginx(folder, setup)?);
+    all.extend(haproxy(folder, setup)?);
+    if setup.wire == Wire::Http1 && !setup.upstream_http2 {
+        all.push(floor(setup)?);
+        for peer in peers {
+            all.push(other(peer, setup)?);
         }
     }
-    let [ours, nginx, haproxy] = proxies;
-    let best = nginx.least.min(haproxy.least);
-    report.add(
-        format!("CPU a request, {ROUTES} routes, {CONNECTIONS} connections, 1 KB"),
-        format!("{:.1} us ({:.2}x)", ours.least, ours.least / best),
-        format!("{} {:.1}, {} {:.1} us", nginx.name, nginx.least, haproxy.name, haproxy.least),
-        "<= 1.15x the better",
-    );
-    report.add(
-        "requests a second of one worker, closed loop",
-        format!("{:.0}", ours.most_per_second),
-        format!("{:.0}, {:.0}", nginx.most_per_second, haproxy.most_per_second),
-        "",
-    );
-    Ok(())
+    Ok(all)
 }
 
 impl Proxy {
-    fn round(&mut self, time: Duration, counts: bool) -> anyhow::Result<()> {
-        let before = self.process.cpu()?;
-        let answered = load::run(&self.target, CONNECTIONS, time).with_context(|| self.name)?;
-        let spent = self.process.cpu()? - before;
-        if counts {
-            self.least = self.least.min(spent.as_secs_f64() * 1e6 / answered as f64);
-            self.most_per_second = self.most_per_second.max(answered as f64 / time.as_secs_f64());
-        }
-        Ok(())
-    }
-
-    fn new(name: &'static str, process: Process, address: std::net::SocketAddr) -> Self {
-        Self { name, process, target: target(address), least: f64::MAX, most_per_second: 0.0 }
+    fn new(name: &str, process: Process, address: SocketAddr, setup: &Setup<'_>) -> Self {
+        let certificate = setup.wire.is_tls().then(|| setup.certificate.der.clone());
+        let api_key = (setup.policies != Policies::None).then_some(config::API_KEY);
+        let target = Target { wire: setup.wire, certificate, api_key, ..target(address, setup.routes) };
+        Self { name: name.to_owned(), process, target }
     }
 }
 
-/// Requests to routes all over the table.
-pub(crate) fn target(address: std::net::SocketAddr) -> Target {
-    let paths = Rc::new((0..ROUTES).step_by(7).map(|n| format!("{}/items", config::path(n))).collect());
-    Target { address, host: config::HOST, paths }
+/// Plain requests to routes all over the table.
+pub(crate) fn target(address: SocketAddr, routes: usize) -> Target {
+    let step = (routes / 150).max(1);
+    let paths = Rc::new((0..routes).step_by(step).map(|n| format!("{}/items", config::path(n))).collect());
+    Target { address, wire: Wire::Http1, certificate: None, host: config::HOST, api_key: None, paths }
 }
 
-fn ravelin(folder: &std::path::Path, backend: std::net::SocketAddr) -> anyhow::Result<Proxy> {
+fn ravelin(folder: &Path, setup: &Setup<'_>) -> anyhow::Result<Proxy> {
     let objects = folder.join("objects");
     fs::create_dir(&objects)?;
-    fs::write(objects.join("routes.yaml"), config::routes(ROUTES, backend))?;
-    let (process, address) = start_ravelin(&objects)?;
-    Ok(Proxy::new("ravelin", process, address))
+    config::write(&objects, &config::objects(setup))?;
+    let started = start_ravelin(&objects)?;
+    let address = if setup.wire.is_tls() { started.https } else { started.http };
+    Ok(Proxy::new("Ravelin", started.process, address, setup))
+}
+
+/// Ravelin, and where it listens.
+pub(crate) struct Started {
+    pub(crate) process: Process,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 /// With one worker on the second processor, and its access log on.
-pub(crate) fn start_ravelin(objects: &std::path::Path) -> anyhow::Result<(Process, std::net::SocketAddr)> {
-    start_with(&mut on_processor(1, &program()?.to_string_lossy()), objects)
+pub(crate) fn start_ravelin(objects: &Path) -> anyhow::Result<Started> {
+    start_with(&mut on_processor(1, &program()?.to_string_lossy()), objects, 1)
 }
 
 /// The release's program, which is built beside this one.
-pub(crate) fn program() -> anyhow::Result<std::path::PathBuf> {
+pub(crate) fn program() -> anyhow::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("ravelin"))
 }
 
 /// `command` is the program, or what runs it.
-pub(crate) fn start_with(
-    command: &mut Command,
-    objects: &std::path::Path,
-) -> anyhow::Result<(Process, std::net::SocketAddr)> {
-    command.arg("standalone").arg(objects).args(["--workers", "1", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]);
-    command.args(["--admin", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut process = Process::start(command)?;
+pub(crate) fn start_with(command: &mut Command, objects: &Path, workers: usize) -> anyhow::Result<Started> {
+    command.arg("standalone").arg(objects).args(["--workers", &workers.to_string()]);
+    command.args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let mut process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::null()))?;
     let ready: serde_json::Value = serde_json::from_str(&process.line()?)?;
-    Ok((process, ready["http"].as_str().context("no address")?.parse()?))
+    let address = |name: &str| anyhow::Ok(ready[name].as_str().context("no address")?.parse()?);
+    Ok(Started { process, http: address("http")?, https: address("https")?, admin: address("admin")? })
 }
 
-fn nginx(folder: &std::path::Path, backend: std::net::SocketAddr) -> anyhow::Result<Proxy> {
+fn nginx(folder: &Path, setup: &Setup<'_>) -> anyhow::Result<Option<Proxy>> {
     let listen = free_address()?;
+    let Some(text) = config::nginx(listen, folder, setup) else { return Ok(None) };
     let file = folder.join("nginx.conf");
-    fs::write(&file, config::nginx(listen, backend))?;
+    fs::write(&file, text)?;
     let mut command = on_processor(1, "nginx");
-    command.arg("-p").arg(folder).arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut process = Process::start(&mut command)?;
-    process.wait_for(listen)?;
-    Ok(Proxy::new("nginx", process, listen))
+    command.arg("-p").arg(folder).arg("-c").arg(&file);
+    listening("nginx", command, listen, setup).map(Some)
 }
 
-fn haproxy(folder: &std::path::Path, backend: std::net::SocketAddr) -> anyhow::Result<Proxy> {
+fn haproxy(folder: &Path, setup: &Setup<'_>) -> anyhow::Result<Option<Proxy>> {
     let listen = free_address()?;
+    let Some(text) = config::haproxy(listen, folder, setup) else { return Ok(None) };
     let file = folder.join("haproxy.cfg");
-    fs::write(&file, config::haproxy(listen, backend))?;
+    fs::write(&file, text)?;
     let mut command = on_processor(1, "haproxy");
-    command.arg("-db").arg("-f").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg("-db").arg("-f").arg(&file);
+    listening("HAProxy", command, listen, setup).map(Some)
+}
+
+fn floor(setup: &Setup<'_>) -> anyhow::Result<Proxy> {
+    let mut command = on_processor(1, &std::env::current_exe()?.to_string_lossy());
+    command.args(["--forward-to", &setup.backend.to_string()]).stdout(Stdio::piped());
     let mut process = Process::start(&mut command)?;
-    process.wait_for(listen)?;
-    Ok(Proxy::new("HAProxy", process, listen))
+    let address = process.line()?.trim().parse()?;
+    Ok(Proxy::new("floor", process, address, setup))
+}
+
+fn other(peer: &Peer, setup: &Setup<'_>) -> anyhow::Result<Proxy> {
+    let listen = free_address()?;
+    let command = peer.command.replace("{listen}", &listen.to_string());
+    let command = command.replace("{backend}", &setup.backend.to_string());
+    let mut shell = on_processor(1, "sh");
+    shell.args(["-c", &format!("exec {command}")]);
+    listening(&peer.name, shell, listen, setup)
+}
+
+fn listening(name: &str, mut command: Command, listen: SocketAddr, setup: &Setup<'_>) -> anyhow::Result<Proxy> {
+    let mut process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
+    process.wait_for(listen).with_context(|| name.to_owned())?;
+    Ok(Proxy::new(name, process, listen, setup))
 }

@@ -122,7 +122,7 @@ fn what_a_flag_cannot_mean_is_an_error_that_names_it() {
             &["standalone", ".", "--admin", "0.0.0.0:0", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"],
             "--admin 0.0.0.0:0",
         ),
-        (&["standalone", ".", "--redis", "redis://a"], "--redis"),
+        (&["standalone", ".", "--redis", "http://a"], "--redis"),
         (&["dataplane"], "--socket"),
     ] {
         let output = Blocking::new(env!("CARGO_BIN_EXE_ravelin")).args(arguments).output().unwrap();

@@ -65,7 +65,9 @@ fn what_the_book_says_of_a_broken_object_is_what_check_says() {
 
 #[test]
 fn the_examples_have_no_errors() {
-    yaml::folder_is_sound(&root().join("examples/shop")).unwrap();
+    for example in ["examples/shop", "examples/shared"] {
+        yaml::folder_is_sound(&root().join(example)).unwrap();
+    }
 }
 
 #[test]

@@ -451,3 +451,34 @@ async fn the_master_that_a_sentinel_names_is_the_store() {
     assert_eq!((passing(&one, "a", 6).await, passing(&two, "a", 100).await), (6, 4));
     assert!(master.tell(&["KEYS", "*"]).await.contains("few"));
 }
+
+#[tokio::test]
+async fn the_example_is_carried_out_with_two_replicas() {
+    let store = Store::start(&[]).await;
+    let site = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/shared"));
+    let (one, two) = (replica(site, &store.url(), &[]).await, replica(site, &store.url(), &[]).await);
+    let mut passed = [0; 2];
+    for (at, who) in ["a", "b"].into_iter().enumerate() {
+        for gateway in [&one, &two].into_iter().cycle().take(14) {
+            let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
+            let answer = client.get_with("/", &[("x-client", who)]).await.unwrap();
+            passed[at] += u32::from(answer.status == 200);
+            if answer.status != 200 {
+                let (limit, reason) = [("month", "quota_exceeded"), ("per-address", "rate_limited")][at];
+                assert_eq!((&answer.json()["limit"], &answer.json()["reason"]), (&limit.into(), &reason.into()));
+            }
+        }
+    }
+    // 12 by the quota; 20 by the address, of which 14 are gone: two were refused by a later phase.
+    assert_eq!(passed, [12, 6]);
+}
+
+#[tokio::test]
+async fn in_shadow_a_shared_limit_counts_for_all_and_refuses_nothing() {
+    let store = Store::start(&[]).await;
+    let site = site(&format!("  mode: Shadow\n{TEN}"));
+    let (one, two) = (replica(site.path(), &store.url(), &[]).await, replica(site.path(), &store.url(), &[]).await);
+    assert_eq!((passing(&one, "a", 8).await, passing(&two, "a", 8).await), (8, 8));
+    let row = "ravelin_rate_limited_total{policy=\"default/few\",limit=\"bucket\",mode=\"shadow\"} 6";
+    two.page_until("/metrics", |page| page.text().contains(row)).await;
+}

@@ -30,6 +30,8 @@ pub(super) struct Cell {
     since: u64,
     /// Until when an answer is waited for, with a lease.
     asking_until: u64,
+    /// Until when nobody asks, because the store had less to lease than was wanted.
+    dry_until: u64,
     granted: u64,
     known: Known,
     /// From then on it says nothing.
@@ -117,8 +119,13 @@ impl Cell {
             let second = cost.saturating_sub(self.leases[0].left);
             self.leases[0].left -= cost - second;
             self.leases[1].left -= second;
-            let refill = cost > 0 && 2 * (left - cost) <= self.granted && now >= self.asking_until;
+            let asks = now >= self.asking_until && now >= self.dry_until;
+            let refill = cost > 0 && 2 * (left - cost) <= self.granted && asks;
             return if cost == 0 && left == 0 { Said::Ask } else { Said::Leased { level: self.level(now), refill } };
+        }
+        if now < self.dry_until && self.refusal.is_none() {
+            let level = Level { remaining: left, ..self.level(now) };
+            return Said::Refused(Refused { level, retry_in: Some(Duration::from_nanos(self.dry_until - now)) });
         }
         match &mut self.refusal {
             Some(refusal) if cost >= refusal.cost && now < refusal.until => {
@@ -159,10 +166,13 @@ impl Cell {
         if wish.want > 0 {
             self.asking_until = 0;
         }
+        let rest = if leases.most > 0 { nanos(leases.last) / REST } else { 0 };
         self.known = Known { remaining: answer.remaining, more_at: now.saturating_add(nanos(answer.more_in)) };
         match answer.passes {
             Passes::Yes => {
                 self.refusal = None;
+                // What comes in meanwhile is leased at once then, for many requests.
+                self.dry_until = if answer.leased < wish.want { now.saturating_add(rest) } else { 0 };
                 self.lease(Lease {
                     left: answer.leased,
                     until: asked.saturating_add(nanos(leases.last)),
@@ -172,7 +182,6 @@ impl Cell {
             Passes::Alone => {}
             Passes::No => {
                 let passes_at = answer.retry_in.map(|wait| now.saturating_add(nanos(wait)));
-                let rest = if leases.most > 0 { nanos(leases.last) / REST } else { 0 };
                 let until = passes_at.unwrap_or(u64::MAX).max(now.saturating_add(rest));
                 let until = until.min(now.saturating_add(REMEMBERED));
                 self.refusal = Some(Refusal { cost, until, passes_at });
@@ -269,7 +278,7 @@ mod tests {
         let patience = Duration::from_millis(250);
         assert_eq!(said(&mut cell, 0), "ask");
         assert_eq!(cell.wish(LEASES, 0, patience).want, 10, "as if it went on like this");
-        cell.learn(&yes(4, 9), 1, Wish { want: 10, ..Wish::default() }, LEASES, 0, MS);
+        cell.learn(&yes(4, 9), 1, Wish { want: 4, ..Wish::default() }, LEASES, 0, MS);
         assert_eq!([(); 3].map(|()| said(&mut cell, 2 * MS)), ["leased"; 3]);
         assert_eq!(said(&mut cell, 100 * MS), "ask", "it has ended");
         let wish = cell.wish(LEASES, 100 * MS, patience);
@@ -296,5 +305,8 @@ mod tests {
         assert_eq!([19, 20, 20, 39].map(|ms| said(&mut cell, ms * MS)), ["refused", "ask", "refused", "refused"]);
         cell.learn(&yes(1, 1), 1, Wish::default(), LEASES, 20 * MS, 21 * MS);
         assert_eq!([22, 22].map(|ms| said(&mut cell, ms * MS)), ["leased", "ask"]);
+        let wish = Wish { want: 9, ..Wish::default() };
+        cell.learn(&yes(1, 1), 1, wish, LEASES, 22 * MS, 22 * MS);
+        assert_eq!([22, 22, 41, 42].map(|ms| said(&mut cell, ms * MS)), ["leased", "refused", "refused", "ask"]);
     }
 }

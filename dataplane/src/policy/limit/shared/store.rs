@@ -186,11 +186,16 @@ impl Store {
             drop(tried.take());
             match connected {
                 Ok(link) => {
-                    (pause, said) = (FIRST_PAUSE, false);
+                    let connected = Instant::now();
+                    said = false;
                     tracing::info!(store = %self.settings.address, "connected to the store of shared limits");
                     self.link.store(Some(link));
                     self.watch().await;
                     self.link.store(None);
+                    // One that answers beats and nothing else is not connected all the time.
+                    if connected.elapsed() > LAST_PAUSE {
+                        pause = FIRST_PAUSE;
+                    }
                 }
                 Err(error) if !said => {
                     said = true;

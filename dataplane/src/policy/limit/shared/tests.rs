@@ -12,7 +12,7 @@ use ravelin_snapshot::rate_limit::{Count, SlidingWindow, TokenBucket};
 use redis::{Connection, Value};
 
 use super::{
-    cell::{Answer, Passes},
+    cell::{Answer, Cell, Passes, Said},
     question::read,
     rule::Rule,
 };
@@ -224,5 +224,89 @@ fn a_clock_that_steps_back_gives_nothing_away_and_blocks_nobody_for_long() {
         assert_eq!(server.ask(key, rule, 10, [0; 3], START + hour).passes, Passes::Yes);
         assert_eq!(server.ask(key, rule, 1, [0; 3], START).passes, Passes::No);
         assert_eq!(server.ask(key, rule, 10, [0; 3], START + 1_000_000).passes, Passes::Yes, "{key}: a second later");
+    }
+}
+
+/// Some replicas, by turns, under an even load in simulated time.
+struct Load {
+    said: Count,
+    replicas: usize,
+    /// Requests of so many seconds.
+    offered: u64,
+    seconds: u64,
+}
+
+/// When requests passed, and how often the script was asked.
+fn simulate(server: &mut Server, load: &Load) -> (Vec<u64>, u64) {
+    server.forget();
+    let rule = Rule::new(&load.said).unwrap();
+    let leases = rule.leases();
+    let mut cells: Vec<Cell> = (0..load.replicas).map(|_| Cell::default()).collect();
+    let (mut passed, mut calls) = (Vec::new(), 0);
+    for n in 0..load.offered {
+        let micros = n * load.seconds * 1_000_000 / load.offered;
+        let (nanos, cell) = (micros * 1_000, &mut cells[n as usize % load.replicas]);
+        let mut ask = |cell: &mut Cell, cost| {
+            let wish = cell.wish(leases, nanos, Duration::from_millis(250));
+            let answer = server.ask("k", &rule, cost, [wish.want, wish.back, wish.mark], START + micros);
+            calls += 1;
+            cell.learn(&answer, cost, wish, leases, nanos, nanos);
+            answer.passes == Passes::Yes
+        };
+        let passes = match cell.take(1, leases, nanos) {
+            Said::Leased { refill, .. } => {
+                if refill {
+                    ask(cell, 0);
+                }
+                true
+            }
+            Said::Refused(_) => false,
+            Said::Ask => ask(cell, 1),
+        };
+        passed.extend(passes.then_some(micros));
+    }
+    (passed, calls)
+}
+
+#[test]
+fn by_one_replica_or_five_the_limit_is_held_is_used_up_and_is_rarely_asked_about() {
+    let mut server = Server::start();
+    let bucket = |requests, per_ms| Count::TokenBucket(TokenBucket { requests, per_ms, burst: requests });
+    let window = |requests, per_ms| Count::SlidingWindow(SlidingWindow { requests, per_ms });
+    for (requests, per_ms, seconds) in [(1, 1_000, 20), (10, 1_000, 10), (1_000, 1_000, 3), (100_000, 60_000, 65)] {
+        for (said, replicas, tenths) in [1, 2, 5].into_iter().flat_map(|replicas| {
+            let all = [5, 10, 15, 100].map(|tenths| {
+                [bucket(requests, per_ms), window(requests, per_ms)].map(|said| (said, replicas, tenths))
+            });
+            all.into_iter().flatten()
+        }) {
+            let seconds = if tenths == 100 { seconds.min(12) } else { seconds };
+            let per_second = u64::from(requests) * 1_000 / per_ms;
+            let (offered, is_bucket) = (per_second * seconds * tenths / 10, matches!(said, Count::TokenBucket(_)));
+            let load = Load { said, replicas, offered, seconds };
+            let (passed, calls) = simulate(&mut server, &load);
+            let what = format!(
+                "{requests} in {per_ms} ms, {replicas} replicas, {tenths}/10, bucket {is_bucket}: {} of {offered} passed, {calls} calls",
+                passed.len()
+            );
+            println!("{what}");
+            // Two pointers: requests of each window of `per`.
+            let mut first = 0;
+            for (at, to) in passed.iter().enumerate() {
+                while passed[first] + per_ms * 1_000 <= *to {
+                    first += 1;
+                }
+                let allowed = if is_bucket { 2 * requests as usize } else { requests as usize };
+                assert!(at + 1 - first <= allowed, "{what}");
+            }
+            let promised = offered.min(per_second * seconds);
+            // Beyond the limit, a limit of one request passes every second of those that come 1.5 times as often.
+            if tenths <= 10 || requests >= 1_000 {
+                assert!(passed.len() as u64 * 100 >= promised * 99, "{what}");
+            }
+            if tenths == 100 {
+                assert!(calls * 20 <= offered || per_second < 1_000, "{what}");
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ CARGO_DENY := 0.20.2
 MDBOOK := 0.5.4
 H2SPEC := v2.2.1+incompatible
 GRPC := v1.78.0
+AUTOBAHN := 0.8.2
 GATEWAY_API := v1.6.3
 WYCHEPROOF := v0.0.0-20260902155932-3fa63dd0344a
 
@@ -33,8 +34,8 @@ lint: $(TOOLS)/bin/cargo-deny ## format, clippy, licences, banned crates, adviso
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	PATH="$(TOOLS)/bin:$$PATH" deploy/deny.sh
 
-conformance: ## outside suites, pinned and unmodified: the Gateway API's manifests, Wycheproof, h2spec, gRPC interop (needs Go)
-	GATEWAY_API=$(GATEWAY_API) WYCHEPROOF=$(WYCHEPROOF) H2SPEC=$(H2SPEC) GRPC=$(GRPC) TOOLS="$(TOOLS)" deploy/conformance.sh
+conformance: ## outside suites, pinned and unmodified: the Gateway API's manifests, Wycheproof, h2spec, gRPC interop, Autobahn (needs Go)
+	GATEWAY_API=$(GATEWAY_API) WYCHEPROOF=$(WYCHEPROOF) H2SPEC=$(H2SPEC) GRPC=$(GRPC) AUTOBAHN=$(AUTOBAHN) TOOLS="$(TOOLS)" deploy/conformance.sh
 
 e2e: ## a kind cluster, the image, helm install, the promises in e2e/, and the cluster is gone again
 	e2e/run.sh

@@ -26,3 +26,12 @@ for side in server client; do
     mv "$TOOLS/grpc/$side" "$TOOLS/bin/grpc-interop-$side-$GRPC"
 done
 GRPC_SERVER=$TOOLS/bin/grpc-interop-server-$GRPC GRPC_CLIENT=$TOOLS/bin/grpc-interop-client-$GRPC deploy/grpc_interop.sh
+
+echo "--- Autobahn $AUTOBAHN: its fuzzing client through the gateway to its echo server"
+python2=$(command -v pyenv >/dev/null && PYENV_VERSION=$(pyenv latest 2.7 2>/dev/null) pyenv which python2.7 2>/dev/null || command -v python2.7 || true)
+if [[ -n $python2 ]]; then
+    [[ -d $TOOLS/autobahn-$AUTOBAHN ]] || "$python2" -m pip install --quiet --target "$TOOLS/autobahn-$AUTOBAHN" "autobahntestsuite==$AUTOBAHN"
+    AUTOBAHN=$TOOLS/autobahn-$AUTOBAHN PYTHON2=$python2 deploy/autobahn.sh
+else
+    echo "NOT RUN: the suite needs Python 2.7, which is not here"
+fi

@@ -1,10 +1,12 @@
 //! A RateLimitPolicy becomes what the data plane counts.
 
+mod shared;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ravelin_crds::{
-    Adaptive, Approximate, Ban, CalendarPeriod, Duration, Limit, LimitAlgorithm, LimitPhase, OnStoreFailure,
-    PlanSelection, PlanSpec, Quantity, Quota, Rate, RateLimitPolicySpec, RateLimitScope,
+    Adaptive, Approximate, Ban, CalendarPeriod, Duration, Limit, LimitAlgorithm, LimitPhase, PlanSelection, PlanSpec,
+    Quantity, Quota, Rate, RateLimitPolicySpec,
 };
 use ravelin_snapshot::{
     expression::{Expression, time::Zone},
@@ -45,7 +47,7 @@ pub(super) fn compile(
     notes: &mut Notes,
 ) -> Compiled {
     let RateLimitPolicySpec { target_refs: _, mode, scope, on_store_failure, limits, priority, plans } = &object.spec;
-    let shared = sharing(*scope, *on_store_failure, store, notes);
+    let shared = shared::sharing(*scope, *on_store_failure, store, notes);
     let field = Field::SPEC.member("limits");
     if limits.is_empty() && plans.is_none() {
         notes.warning(field, Reason::Suspicious, "the policy limits nothing", "Add a limit.");
@@ -55,7 +57,7 @@ pub(super) fn compile(
     let selection = plans.as_ref().map(|said| self::plans(said, plans_here(), namespace, notes));
     let (plans, resolved) = selection.unwrap_or((None, true));
     if shared.is_some() {
-        all_can_be_shared(limits, &compiled, plans.as_ref(), notes);
+        shared::all_can_be_shared(limits, &compiled, plans.as_ref(), notes);
     }
     let of_plans = plans.iter().flat_map(|plans| plans.plans.values()).map(|plan| match plan {
         Plan::Limits(limits) => limits.len(),
@@ -67,74 +69,6 @@ pub(super) fn compile(
         policy: RateLimitPolicy { mode: self::mode(*mode), limits: compiled, plans, priority, shared },
         limits,
         resolved,
-    }
-}
-
-/// `None`: each replica counts by itself.
-fn sharing(
-    scope: Option<RateLimitScope>,
-    on_failure: Option<OnStoreFailure>,
-    store: LimitStore,
-    notes: &mut Notes,
-) -> Option<rate_limit::OnStoreFailure> {
-    match scope.unwrap_or_default() {
-        RateLimitScope::Replica => {
-            if on_failure.is_some() {
-                let message = "this goes with the scope Shared";
-                notes.invalid(Field::SPEC.member("onStoreFailure"), message, "Leave it out, or share the limits.");
-            }
-            None
-        }
-        RateLimitScope::Shared => {
-            if store == LimitStore::Missing {
-                let message = "there is no store in which replicas could share limits";
-                let remedy = "Start the gateway with --redis URL (in the chart: redis), or use the scope Replica.";
-                notes.error(Field::SPEC.member("scope"), Reason::Unsupported, message, remedy);
-            }
-            Some(match on_failure.unwrap_or_default() {
-                OnStoreFailure::Local => rate_limit::OnStoreFailure::Local,
-                OnStoreFailure::Allow => rate_limit::OnStoreFailure::Allow,
-                OnStoreFailure::Deny => rate_limit::OnStoreFailure::Deny,
-            })
-        }
-    }
-}
-
-/// What replicas cannot share is said of the limit, or of the plan that has it.
-fn all_can_be_shared(said: &[Limit], limits: &[rate_limit::Limit], plans: Option<&Plans>, notes: &mut Notes) {
-    for limit in limits {
-        if let (Some(member), Some(index)) = (unshared(limit), said.iter().position(|said| said.name == limit.name)) {
-            let list = Field::SPEC.member("limits");
-            let field = list.item(index);
-            let message = "replicas do not share this";
-            let remedy = "Put the limit into a policy of the scope Replica, or leave this out.";
-            notes.error(field.member(member), Reason::Unsupported, message, remedy);
-        }
-    }
-    for (name, plan) in plans.iter().flat_map(|plans| &plans.plans) {
-        let limits = match plan {
-            Plan::Limits(limits) => limits.as_slice(),
-            Plan::Broken => &[],
-        };
-        if let Some((limit, member)) = limits.iter().find_map(|limit| Some((limit, unshared(limit)?))) {
-            let message =
-                format!("the Plan {name} has a limit `{}` with {member}, which replicas do not share", limit.name);
-            let remedy = "Leave it out of the plan, or use the scope Replica.";
-            notes.error(Field::SPEC.member("plans"), Reason::Unsupported, message, remedy);
-        }
-    }
-}
-
-/// The field that replicas do not share.
-fn unshared(limit: &rate_limit::Limit) -> Option<&'static str> {
-    match limit.count {
-        Count::Concurrency(_) => Some("concurrency"),
-        Count::Adaptive(_) => Some("adaptive"),
-        Count::Approximate { .. } => Some("approximate"),
-        Count::TokenBucket(_) | Count::SlidingWindow(_) | Count::Quota(_) if limit.max_delay_ms.is_some() => {
-            Some("maxDelay")
-        }
-        Count::TokenBucket(_) | Count::SlidingWindow(_) | Count::Quota(_) => limit.ban.as_ref().map(|_| "ban"),
     }
 }
 

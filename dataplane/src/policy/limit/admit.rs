@@ -43,7 +43,7 @@ struct Held<'t> {
     cost: u64,
     taken: Taken,
     /// What it was taken from, if that is not the limit's own count.
-    from: Option<Count>,
+    from: Option<Box<Count>>,
 }
 
 /// Why a request that waited is not admitted.
@@ -240,7 +240,7 @@ impl<'t> Attempt<'t> {
                     continue;
                 }
                 Some(Asked::Local(count, taken)) => {
-                    (held.taken, held.from) = (taken, Some(count));
+                    (held.taken, held.from) = (taken, Some(Box::new(count)));
                     continue;
                 }
                 Some(Asked::Nothing) => continue,
@@ -294,7 +294,7 @@ impl<'t> Attempt<'t> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         for Held { limit, cost, taken, from } in self.held.drain(..) {
-            from.as_ref().unwrap_or(&limit.count).give_back(&taken, cost, self.at);
+            from.as_deref().unwrap_or(&limit.count).give_back(&taken, cost, self.at);
         }
     }
 }

@@ -49,6 +49,7 @@ fn one(count: usize) -> anyhow::Result<f64> {
         scheme: Scheme::Http,
         id: "",
         source: ([127, 0, 0, 1], 1).into(),
+        chain: None,
     };
     let mut least = f64::MAX;
     for _ in 0..50 {

@@ -4,6 +4,7 @@ mod check;
 mod controller;
 mod crds;
 mod dataplane;
+mod effective;
 mod explain;
 mod key;
 mod log;
@@ -38,6 +39,7 @@ enum Command {
     Dataplane(Box<dataplane::DataplaneArgs>),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
+    Effective(effective::EffectiveArgs),
     Key(key::KeyArgs),
     Usage(usage::UsageArgs),
     Crds(crds::CrdsArgs),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Dataplane(args) => dataplane::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Effective(args) => effective::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Key(args) => key::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Crds(_) => crds::run().map(|()| ExitCode::SUCCESS),

@@ -169,6 +169,21 @@ async fn the_page_about_tokens_is_carried_out() {
     quickstart::carry_out(&Page::read(&root().join("docs/src/objects/jwt.md"))).await;
 }
 
+#[tokio::test]
+async fn the_page_about_passwords_is_carried_out() {
+    quickstart::carry_out(&Page::read(&root().join("docs/src/objects/passwords.md"))).await;
+}
+
+#[tokio::test]
+async fn the_page_about_certificates_of_clients_is_carried_out() {
+    quickstart::carry_out(&Page::read(&root().join("docs/src/objects/certificates.md"))).await;
+}
+
+#[tokio::test]
+async fn the_page_about_asking_another_service_is_carried_out() {
+    quickstart::carry_out(&Page::read(&root().join("docs/src/objects/external.md"))).await;
+}
+
 #[test]
 fn flags_and_their_defaults_are_the_programs() {
     let page = Page::read(&root().join("docs/src/run/operations.md"));

@@ -29,6 +29,7 @@ fn evaluate<T>(source: &str, expected: Type, run: impl FnOnce(&Program, &Scope<'
         scheme: Scheme::Http,
         id: "r-1",
         source: "192.0.2.7:4711".parse().expect("is an address"),
+        chain: None,
     };
     let route = RuleName { namespace: "shop".into(), route: "orders".into(), rule: "list".into() };
     // 2024-07-01 04:30 UTC, 06:30 in Paris

@@ -1,4 +1,4 @@
-//! What the gateway itself asks others for, such as an issuer's keys: one GET, with a bound on everything. It runs beside
+//! What the gateway itself asks others for, such as an issuer's keys: one GET, or one form, with a bound on everything. It runs beside
 //! the workers, never on a request's way.
 
 use std::{
@@ -9,8 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use ravelin_snapshot::url::{HttpUrl, InvalidUrl};
@@ -123,7 +123,7 @@ pub(crate) async fn get(url: &HttpUrl, trust: Option<&Trust>, bounds: Bounds) ->
     let followed = async {
         let mut at = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            match once(&at, trust, bounds).await? {
+            match once(&at, trust, bounds, None).await? {
                 Answer::Body(body) => return Ok(body),
                 Answer::Redirect(location) => {
                     let to = at.join(&location)?;
@@ -139,16 +139,36 @@ pub(crate) async fn get(url: &HttpUrl, trust: Option<&Trust>, bounds: Bounds) ->
     timeout(bounds.time, followed).await.unwrap_or(Err(FetchError::TimedOut))
 }
 
+/// A form that is sent, and as whom.
+pub(crate) struct Form {
+    pub(crate) body: Bytes,
+    pub(crate) authorization: HeaderValue,
+}
+
+/// The body of a 200 to a form. No redirect is followed: what is sent is for one alone.
+pub(crate) async fn post(
+    url: &HttpUrl,
+    trust: Option<&Trust>,
+    bounds: Bounds,
+    form: Form,
+) -> Result<Bytes, FetchError> {
+    let asked = once(url, trust, bounds, Some(form));
+    match timeout(bounds.time, asked).await.unwrap_or(Err(FetchError::TimedOut))? {
+        Answer::Body(body) => Ok(body),
+        Answer::Redirect(_) => Err(FetchError::Elsewhere),
+    }
+}
+
 enum Answer {
     Body(Bytes),
     Redirect(String),
 }
 
-async fn once(url: &HttpUrl, trust: Option<&Trust>, bounds: Bounds) -> Result<Answer, FetchError> {
+async fn once(url: &HttpUrl, trust: Option<&Trust>, bounds: Bounds, form: Option<Form>) -> Result<Answer, FetchError> {
     let stream = connect(url).await?;
     match trust.filter(|_| url.https) {
         None if url.https => Err(FetchError::Trust("there is none".to_owned())),
-        None => exchange(stream, url, bounds).await,
+        None => exchange(stream, url, bounds, form).await,
         Some(Trust(config)) => {
             let name = match url.address() {
                 Some(address) => ServerName::from(address),
@@ -156,7 +176,7 @@ async fn once(url: &HttpUrl, trust: Option<&Trust>, bounds: Bounds) -> Result<An
             };
             let connector = TlsConnector::from(Arc::clone(config));
             let stream = connector.connect(name, stream).await.map_err(FetchError::Tls)?;
-            exchange(stream, url, bounds).await
+            exchange(stream, url, bounds, form).await
         }
     }
 }
@@ -177,7 +197,7 @@ async fn connect(url: &HttpUrl) -> Result<TcpStream, FetchError> {
     Err(failed)
 }
 
-async fn exchange<S>(stream: S, url: &HttpUrl, bounds: Bounds) -> Result<Answer, FetchError>
+async fn exchange<S>(stream: S, url: &HttpUrl, bounds: Bounds, form: Option<Form>) -> Result<Answer, FetchError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -187,12 +207,23 @@ where
         drop(connection.await);
         std::future::pending::<()>().await;
     };
-    let request = Request::get(&url.target)
+    let (method, body) = match &form {
+        Some(form) => (Method::POST, form.body.clone()),
+        None => (Method::GET, Bytes::new()),
+    };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(&url.target)
         .header(header::HOST, url.authority())
         .header(header::ACCEPT, "application/json")
         .header(header::USER_AGENT, concat!("ravelin/", env!("CARGO_PKG_VERSION")))
         .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())?;
+        .body(Full::new(body))?;
+    if let Some(form) = form {
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        request.headers_mut().insert(header::AUTHORIZATION, form.authorization);
+    }
     let asked = async {
         let answer = sender.send_request(request).await?;
         let status = answer.status();

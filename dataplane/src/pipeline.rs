@@ -23,7 +23,7 @@ use crate::{
     expression::Scope,
     filter::{DirectResponse, Redirect, Redirected, grpc_web::Web},
     policy::{
-        auth::{Admitted, Welcome},
+        auth::{Admitted, Aide, Welcome},
         limit::{self, Permit, Phase},
     },
     record::{Record, Recorded},
@@ -146,7 +146,7 @@ impl<'a> Exchange<'a> {
         if early.waits() {
             early = early.wait().await?;
         }
-        let admitted = match authorise(&welcome, table, rule, &view, clock).await {
+        let admitted = match self.authorise(&welcome, rule, &view, request.body()).await {
             Ok(admitted) => admitted,
             Err(reject) => return Ok(self.refuse(&reject, &early)),
         };
@@ -183,6 +183,33 @@ impl<'a> Exchange<'a> {
             scheme: target.scheme(),
             id: target.id(),
             source: target.client.source,
+            chain: self.connection.chain.as_deref(),
+        }
+    }
+
+    /// It waits only for what could make the difference, and not for long.
+    async fn authorise(
+        &self,
+        welcome: &Welcome,
+        rule: &Rule,
+        view: &RequestView<'_>,
+        body: &Upload,
+    ) -> Result<Admitted, Reject> {
+        match &rule.auth {
+            Guard::Open => Ok(Admitted::by_no_policy()),
+            Guard::Policy(slot) => {
+                let policy = self.table.auth(*slot);
+                match policy.judge_unless_coming(welcome, view, &rule.name, self.clock) {
+                    Ok(judged) => judged,
+                    Err(coming) => {
+                        let Self { worker, table, connection, .. } = *self;
+                        let aide = Aide { pools: &worker.pools, table, connection, body };
+                        // Apart: hardly a request waits.
+                        Box::pin(policy.judge_waiting(coming, welcome, view, &rule.name, self.clock, aide)).await
+                    }
+                }
+            }
+            Guard::Closed(_) => Err(Reason::PolicyInvalid.into()),
         }
     }
 
@@ -295,26 +322,4 @@ fn limits_of<'t>(
         Guard::Open | Guard::Closed(_) => None,
     });
     limit::admit(policies, phase, scope, now)
-}
-
-/// It waits only for what could make the difference, and not for long.
-async fn authorise(
-    welcome: &Welcome,
-    table: &Table,
-    rule: &Rule,
-    view: &RequestView<'_>,
-    clock: SystemTime,
-) -> Result<Admitted, Reject> {
-    match &rule.auth {
-        Guard::Open => Ok(Admitted::by_no_policy()),
-        Guard::Policy(slot) => {
-            let policy = table.auth(*slot);
-            match policy.judge_unless_coming(welcome, view, &rule.name, clock) {
-                Ok(judged) => judged,
-                // Apart: hardly a request waits.
-                Err(coming) => Box::pin(policy.judge_waiting(coming, welcome, view, &rule.name, clock)).await,
-            }
-        }
-        Guard::Closed(_) => Err(Reason::PolicyInvalid.into()),
-    }
 }

@@ -1,8 +1,10 @@
 //! Every answer that the gateway makes itself.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 /// A stable reason (docs/src/run/reasons.md): the problem's `reason`, the metric's label and the log's field.
@@ -27,6 +29,7 @@ pub enum Reason {
     BadRequest,
     Misdirected,
     HeadersTooLarge,
+    BodyTooLarge,
 }
 
 impl Reason {
@@ -51,6 +54,7 @@ impl Reason {
             Self::BadRequest => "bad_request",
             Self::Misdirected => "misdirected",
             Self::HeadersTooLarge => "headers_too_large",
+            Self::BodyTooLarge => "body_too_large",
         }
     }
 
@@ -72,6 +76,7 @@ impl Reason {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 }
@@ -94,6 +99,16 @@ pub struct Detail {
     pub retry_after: Option<u64>,
     /// `WWW-Authenticate`, `RateLimit`, `RateLimit-Policy`, ...: names in lower case.
     pub headers: Vec<(&'static str, String)>,
+    /// Somebody else's answer, in place of ours.
+    pub answer: Option<Arc<Passed>>,
+}
+
+/// An answer that is passed on, as whoever was asked has said it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Passed {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
 }
 
 impl From<Reason> for Reject {
@@ -137,7 +152,8 @@ impl Reason {
             | Self::LimitUnavailable
             | Self::PolicyInvalid
             | Self::Misdirected
-            | Self::HeadersTooLarge => UNAVAILABLE,
+            | Self::HeadersTooLarge
+            | Self::BodyTooLarge => UNAVAILABLE,
         }
     }
 
@@ -163,6 +179,7 @@ impl Reason {
             Self::BadRequest => "The request is malformed",
             Self::Misdirected => "The connection is not for this host",
             Self::HeadersTooLarge => "The request's headers are too large",
+            Self::BodyTooLarge => "The request's body is too large",
         }
     }
 }
@@ -178,6 +195,14 @@ pub struct Refused<'a> {
 impl Reject {
     /// The answer: a problem (RFC 9457), or for gRPC a response of trailers only (gRPC over HTTP/2, "Responses").
     pub fn render(&self, to: Refused<'_>) -> Response<Bytes> {
+        if let Some(Passed { status, headers, body }) =
+            self.detail.as_ref().and_then(|detail| detail.answer.as_deref()).filter(|_| !to.grpc)
+        {
+            let mut response = Response::new(body.clone());
+            *response.status_mut() = *status;
+            response.headers_mut().clone_from(headers);
+            return response;
+        }
         let mut response = if to.grpc { self.grpc() } else { self.problem(to.request_id) };
         let headers = response.headers_mut();
         if let Some(detail) = &self.detail {

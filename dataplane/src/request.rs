@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use ipnet::IpNet;
 use serde_json::Value;
 
+use crate::policy::auth::ClientChain;
 pub use forwarded::{Client, Ours};
 pub(crate) use id::RequestIds;
 pub use id::{X_REQUEST_ID, keep};
@@ -38,6 +39,8 @@ pub struct RequestView<'a> {
     pub id: &'a str,
     /// The client: the peer, or whom the trusted proxies name.
     pub source: SocketAddr,
+    /// What the client showed in a handshake that asked for a certificate; `None`: it was not asked.
+    pub chain: Option<&'a ClientChain>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +117,8 @@ pub struct Connection {
     pub scheme: Scheme,
     /// The name that the client asked for in the TLS handshake, in lower case.
     pub server_name: Option<String>,
+    /// What the client showed in a handshake that asked for a certificate.
+    pub chain: Option<Box<ClientChain>>,
     /// The peer is one of `--trusted-proxies`: what it says of its client is believed.
     pub(crate) trusted: bool,
     /// The peer as `X-Forwarded-For` names it.
@@ -143,6 +148,7 @@ impl Connection {
             local: SocketAddr::new(local.ip().to_canonical(), local.port()),
             scheme,
             server_name,
+            chain: None,
             trusted: forwarded::is_trusted(trusted, peer.ip()),
             // Invariant: an address in text is visible ASCII.
             peer_text: HeaderValue::from_str(&peer.ip().to_string()).expect("an address is a value (invariant)"),

@@ -6,6 +6,7 @@
 //! A look-up goes from the host's patterns (`hosts`) to the path (`paths`) to the matches of that path by rank
 //! (`candidate`). All maps share what did not change with the table before.
 
+mod asking;
 mod candidate;
 pub mod extras;
 mod hosts;
@@ -36,6 +37,7 @@ use crate::{
     server::tls::Certificates,
     upstream::Backend,
 };
+use asking::Asking;
 use candidate::Candidate;
 use hosts::Hosts;
 pub use rule::Rule;
@@ -58,6 +60,7 @@ pub struct Table {
     limits: Slots<PolicyKey, RateLimitPolicy>,
     backends: Slots<BackendKey, Backend>,
     certificates: Arc<Certificates>,
+    asking: Arc<Asking>,
     /// Of quotas.
     ledger: Arc<Ledger>,
     /// Of shared limits; `None`: none is configured.
@@ -120,6 +123,7 @@ impl Table {
         table.set_routes(&before)?;
         table.certificates =
             Certificates::build(&table.snapshot, previous.map(|table| (&*before, &table.certificates)))?;
+        table.asking = Asking::follow(&table.snapshot, &before, &table.asking);
         table.forget(&before);
         Ok(table)
     }
@@ -225,6 +229,16 @@ impl Table {
 
     pub fn certificates(&self) -> &Arc<Certificates> {
         &self.certificates
+    }
+
+    /// Whether a handshake for this name asks the client for a certificate.
+    pub(crate) fn asks(&self, server_name: Option<&str>) -> bool {
+        self.asking.asks(server_name)
+    }
+
+    /// A backend that policies ask.
+    pub(crate) fn backend_of(&self, key: &BackendKey) -> Option<&Arc<Backend>> {
+        self.backends.by_key(key)
     }
 
     pub fn backend(&self, slot: Slot) -> &Arc<Backend> {

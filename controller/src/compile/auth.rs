@@ -2,6 +2,9 @@
 
 pub(super) mod api_key;
 mod basic;
+mod certificate;
+mod external;
+mod introspection;
 mod jwt;
 mod source;
 
@@ -35,7 +38,7 @@ const MAX_FORWARDED: usize = 16;
 
 /// The policy; of no use if anything is noted that breaks it.
 pub(super) fn compile(
-    work: &Work<'_>,
+    work: &mut Work<'_>,
     reads: &mut Reads,
     notes: &mut Notes,
     object: &Object<AuthPolicySpec>,
@@ -49,13 +52,21 @@ pub(super) fn compile(
         self::authentication(work, reads, notes, &object.meta.key, said, field)
     });
     let rules = authorization.as_ref().map(|said| self::rules(said, Field::SPEC.member("authorization"), notes));
+    let external = authorization.as_ref().and_then(|said| said.external.as_ref()).and_then(|said| {
+        let field = Field::SPEC.member("authorization");
+        let field = field.member("external");
+        external::compile(work, reads, notes, &object.meta.key.namespace, said, field)
+    });
+    let forward = forwarded(forward, Field::SPEC.member("forward"), notes);
+    external::told_once(external.as_ref(), &forward, notes);
     AuthPolicy {
         mode: self::mode(*mode),
         exclude,
         network: network.unwrap_or_default(),
         authentication,
         rules: rules.unwrap_or_default(),
-        forward: forwarded(forward, Field::SPEC.member("forward"), notes),
+        external,
+        forward,
     }
 }
 
@@ -136,9 +147,7 @@ fn authentication(
         introspection,
         oidc,
     } = said;
-    notes.unsupported(field.member("clientCertificate"), client_certificate.as_ref());
     notes.unsupported(field.member("hmac"), hmac.as_ref());
-    notes.unsupported(field.member("introspection"), introspection.as_ref());
     notes.unsupported(field.member("oidc"), oidc.as_ref());
     let others = jwt.is_some() || basic.is_some() || client_certificate.is_some();
     if api_key.is_none() && !others && hmac.is_none() && introspection.is_none() && oidc.is_none() {
@@ -156,18 +165,27 @@ fn authentication(
         let field = field.member("basic");
         basic::method(work, reads, notes, policy, said, field)
     });
+    let client_certificate = client_certificate.as_ref().and_then(|said| {
+        let field = field.member("clientCertificate");
+        certificate::method(work, reads, notes, &policy.namespace, said, field)
+    });
+    let introspection = introspection.as_ref().and_then(|said| {
+        let field = field.member("introspection");
+        introspection::method(work, reads, notes, &policy.namespace, said, field)
+    });
     auth::Authentication {
         keep_credentials: keep_credentials.unwrap_or(false),
         optional: optional.unwrap_or(false),
         jwt,
         api_key,
         basic,
+        client_certificate,
+        introspection,
     }
 }
 
 fn rules(said: &Authorization, field: Field<'_>, notes: &mut Notes) -> Vec<auth::AuthorizationRule> {
     let Authorization { rules, external } = said;
-    notes.unsupported(field.member("external"), external.as_ref());
     let inner = field.member("rules");
     bound(rules.len(), MAX_RULES, inner, notes);
     if rules.is_empty() && external.is_none() {

@@ -19,14 +19,14 @@ use super::{attach::Target, index::Index};
 pub(super) enum Unit {
     /// An API key, from its Secret.
     ApiKey(ObjectKey),
-    AuthPolicy(ObjectKey),
     Plan(ObjectKey),
     RateLimitPolicy(ObjectKey),
     BackendPolicy(ObjectKey),
     /// What is said about a Backend object, used or not.
     BackendObject(ObjectKey),
-    /// A backend that routes use.
+    /// A backend that routes or AuthPolicies use.
     Backend(BackendKey),
+    AuthPolicy(ObjectKey),
     /// A certificate that routes use.
     Certificate(ObjectKey),
     Route(ObjectKey),

@@ -192,7 +192,7 @@ impl From<core::ConfigMap> for Object<ConfigMap> {
 }
 
 /// What is in a cluster's ConfigMaps and in its Secrets without a type of their own is mostly none of our business. Only what may
-/// be a key set of an issuer, the certificates of an authority, or in a Secret the users of a policy, stays; of the rest only the
+/// be a key set of an issuer, the certificates of an authority, or in a Secret the users or the client secret of a policy, stays; of the rest only the
 /// names, so that a reference to it can be told what is wrong.
 pub(crate) fn drop_others_values(object: &mut AnyObject) {
     let is_ours = |key: &str, value: &str| {
@@ -205,7 +205,8 @@ pub(crate) fn drop_others_values(object: &mut AnyObject) {
             others.for_each(|(_, value)| *value = String::new());
         }
         AnyObject::Secret(secret) if secret.spec.type_ == "Opaque" => {
-            let ours = |key: &str, value: &Hidden| key == "auth" || is_ours(key, value.expose());
+            const OURS: [&str; 3] = ["auth", "clientID", "clientSecret"];
+            let ours = |key: &str, value: &Hidden| OURS.contains(&key) || is_ours(key, value.expose());
             let others = secret.spec.data.iter_mut().filter(|(key, value)| !ours(key, value));
             others.for_each(|(_, value)| *value = Hidden::new(""));
         }

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{ObjectKey, Secret, expression::Expression, jwt::JwtMethod, route::PathMatch};
+use crate::{ObjectKey, Secret, backend::BackendKey, expression::Expression, jwt::JwtMethod, route::PathMatch};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -19,6 +19,8 @@ pub struct AuthPolicy {
     /// Any `deny` that holds refuses; if there is an `allow`, one must hold; an error refuses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<AuthorizationRule>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
     /// Set on the upstream request, always over what the client sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forward: Vec<ForwardedHeader>,
@@ -63,6 +65,78 @@ pub struct Authentication {
     pub api_key: Option<ApiKeyMethod>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic: Option<BasicMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<CertificateMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introspection: Option<IntrospectionMethod>,
+}
+
+/// Certificates that clients show in the TLS handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CertificateMethod {
+    /// PEM of the authorities whose certificates count.
+    pub authorities: String,
+    pub identity: CertificateIdentity,
+}
+
+/// What of a certificate is `caller.id`; there has to be exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CertificateIdentity {
+    SubjectCommonName,
+    Uri,
+    Dns,
+    Email,
+}
+
+/// Opaque tokens, about which their issuer is asked (RFC 7662).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IntrospectionMethod {
+    /// `http` or `https`.
+    pub endpoint: String,
+    /// PEM of the authorities to trust; absent: the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<String>,
+    /// With it the gateway shows itself by `Basic`, without it by `Bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    pub client_secret: Secret,
+    pub cache_for_ms: u64,
+    pub timeout_ms: u64,
+    /// Without an answer the caller is anonymous, rather than refused.
+    pub allow_on_failure: bool,
+}
+
+/// Another service that says whether a request may pass, asked after the rules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct External {
+    pub protocol: ExternalProtocol,
+    pub backend: BackendKey,
+    pub timeout_ms: u64,
+    /// Without an answer the request passes, rather than being refused.
+    pub allow_on_failure: bool,
+    /// Request headers that the service sees, in lower case.
+    pub forward_headers: Vec<String>,
+    /// Headers of its answer that go on to the backend, in lower case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copy_headers: Vec<String>,
+    /// Bytes of the request's body that go along, at most; 0: none does.
+    pub body_limit: u64,
+    /// 0: no answer is remembered.
+    pub cache_for_ms: u64,
+    /// A string. Absent: all that is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_key: Option<Expression>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ExternalProtocol {
+    /// The path that is asked for.
+    Http { path: String },
 }
 
 /// User and password (RFC 7617).

@@ -46,9 +46,11 @@ pub struct Snapshot {
 
 /// A key that leads nowhere. A snapshot with one is refused whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("route {route}, rule {rule}: {kind} {key} is not in the snapshot")]
+#[error("{part}{rule}: {kind} {key} is not in the snapshot")]
 pub struct Dangling {
-    pub route: ObjectKey,
+    /// What names it.
+    pub part: String,
+    /// Which of its rules; may be empty.
     pub rule: String,
     pub kind: &'static str,
     pub key: String,
@@ -69,7 +71,8 @@ impl Snapshot {
 
     /// Finds the first key that leads nowhere: work in proportion to the whole.
     pub fn check(&self) -> Result<(), Dangling> {
-        self.routes.iter().try_for_each(|(key, route)| self.check_route(key, route))
+        self.routes.iter().try_for_each(|(key, route)| self.check_route(key, route))?;
+        self.auth.iter().try_for_each(|(key, policy)| self.check_auth(key, policy))
     }
 
     /// Of one route that is in the snapshot, or about to be.
@@ -81,9 +84,22 @@ impl Snapshot {
                 Named::Limits(key) => (self.limits.get(key).is_some(), "RateLimitPolicy", key as _),
                 Named::Backend(key) => (self.backends.get(key).is_some(), "backend", key as _),
             };
-            (!there).then(|| Dangling { route: key.clone(), rule: rule.to_owned(), kind, key: to.to_string() })
+            (!there).then(|| {
+                let (part, rule) = (format!("route {key}"), format!(", rule {rule}"));
+                Dangling { part, rule, kind, key: to.to_string() }
+            })
         });
         lost.map_or(Ok(()), Err)
+    }
+
+    /// Of one AuthPolicy that is in the snapshot, or about to be.
+    pub fn check_auth(&self, key: &PolicyKey, policy: &AuthPolicy) -> Result<(), Dangling> {
+        let asked = policy.external.as_ref().map(|external| &external.backend);
+        let lost = asked.filter(|backend| self.backends.get(backend).is_none());
+        lost.map_or(Ok(()), |backend| {
+            let (part, rule) = (format!("AuthPolicy {key}"), String::new());
+            Err(Dangling { part, rule, kind: "backend", key: backend.to_string() })
+        })
     }
 }
 

@@ -10,8 +10,9 @@ use std::{fs, path::Path};
 use ravelin_snapshot::{
     FORM, HostPattern, ObjectKey, Part, Revision, Secret, Snapshot,
     auth::{
-        ApiKey, ApiKeyMethod, AuthPolicy, Authentication, AuthorizationRule, BasicMethod, BasicUser, CredentialSource,
-        Effect, Exclusion, ForwardedHeader, Mode, Network,
+        ApiKey, ApiKeyMethod, AuthPolicy, Authentication, AuthorizationRule, BasicMethod, BasicUser,
+        CertificateIdentity, CertificateMethod, CredentialSource, Effect, Exclusion, External, ExternalProtocol,
+        ForwardedHeader, IntrospectionMethod, Mode, Network,
     },
     backend::{
         ActiveCheck, Address, Algorithm, AltName, Backend, BackendKey, BackendKind, Balancing, Breaker,
@@ -182,6 +183,19 @@ fn add_auth(snapshot: &mut Snapshot) {
             secret: key("users"),
             users: vec![BasicUser { name: "ada".into(), hash: Secret::new("$2y$10$") }],
         }),
+        client_certificate: Some(CertificateMethod {
+            authorities: "pem".into(),
+            identity: CertificateIdentity::SubjectCommonName,
+        }),
+        introspection: Some(IntrospectionMethod {
+            endpoint: "https://id.example/introspect".into(),
+            authorities: Some("pem".into()),
+            client_id: Some("gateway".into()),
+            client_secret: Secret::new("hunter2"),
+            cache_for_ms: 1,
+            timeout_ms: 2,
+            allow_on_failure: true,
+        }),
     };
     let rule = |name: &str, effect| AuthorizationRule { name: name.into(), effect, when: says(Node::Bool(true)) };
     let policy = AuthPolicy {
@@ -190,6 +204,17 @@ fn add_auth(snapshot: &mut Snapshot) {
         network: Network { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec!["2001:db8::/32".parse().unwrap()] },
         authentication: Some(authentication),
         rules: vec![rule("readers", Effect::Allow), rule("others", Effect::Deny)],
+        external: Some(External {
+            protocol: ExternalProtocol::Http { path: "/check".into() },
+            backend: elsewhere(),
+            timeout_ms: 1,
+            allow_on_failure: true,
+            forward_headers: vec!["cookie".into()],
+            copy_headers: vec!["x-user".into()],
+            body_limit: 2,
+            cache_for_ms: 3,
+            cache_key: Some(attribute(Attribute::CallerId)),
+        }),
         forward: vec![ForwardedHeader { header: "x-caller".into(), value: attribute(Attribute::CallerId) }],
     };
     snapshot.auth.insert(key("who"), Part::new(policy));

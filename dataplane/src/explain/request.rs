@@ -1,12 +1,16 @@
 //! The request that is asked about.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header::HOST};
 
 use super::Asked;
 use crate::{
     normalize::normalize,
+    policy::auth::ClientChain,
     request::{Connection, RequestView, Scheme, Target, is_authority},
     settings::Bounds,
     table::Table,
@@ -26,6 +30,8 @@ pub struct ExplainRequest {
     pub(super) query: String,
     headers: HeaderMap,
     source: SocketAddr,
+    /// Asked for, and not shown.
+    chain: Arc<ClientChain>,
 }
 
 /// Of a URL, in bytes: more is read of none.
@@ -109,6 +115,7 @@ impl ExplainRequest {
             query: uri.query().unwrap_or_default().to_owned(),
             headers: map,
             source,
+            chain: Arc::default(),
         })
     }
 
@@ -122,6 +129,7 @@ impl ExplainRequest {
             scheme: self.scheme,
             id: "",
             source: self.source,
+            chain: Some(&self.chain),
         }
     }
 

@@ -80,6 +80,7 @@ fn shop() -> Table {
         network,
         authentication: None,
         rules: vec![],
+        external: None,
         forward: vec![],
     };
     snapshot.auth.insert(key("office"), Part::new(office));
@@ -228,6 +229,7 @@ async fn nobody_is_asked_and_what_only_an_issuer_knows_is_said_to_be_unknown() {
         network: Network::default(),
         authentication: Some(Authentication { jwt, ..Authentication::default() }),
         rules: vec![],
+        external: None,
         forward: vec![],
     };
     snapshot.auth.insert(key("tokens"), Part::new(policy));

@@ -63,6 +63,7 @@ impl Fixture {
             scheme: Scheme::Https,
             id: "r-1",
             source: "[::ffff:10.1.2.3]:4711".parse().expect("is an address"),
+            chain: None,
         };
         run(&Scope { request: &request, caller: &self.caller, route: &self.route, now: self.now })
     }

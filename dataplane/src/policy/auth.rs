@@ -3,8 +3,11 @@
 mod api_key;
 mod authentication;
 mod basic;
+mod certificate;
 mod coming;
 mod credential;
+mod external;
+mod introspection;
 mod jwt;
 mod memory;
 mod outside;
@@ -13,7 +16,7 @@ mod tests;
 
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use ravelin_snapshot::{
     PolicyKey,
@@ -31,9 +34,12 @@ use crate::{
     request::{Known, RequestView, RuleName},
 };
 use authentication::Authentication;
+pub use certificate::ClientChain;
 pub use coming::Coming;
 use coming::Evidence;
 pub(crate) use credential::cookies;
+pub use external::Aide;
+use external::{Copied, External, Missing, Outcome};
 pub use outside::Outside;
 
 /// An AuthPolicy, ready to decide. Shared by all workers.
@@ -45,6 +51,7 @@ pub struct AuthPolicy {
     network: auth::Network,
     authentication: Option<Authentication>,
     rules: Vec<Rule>,
+    external: Option<Arc<External>>,
     forward: Vec<(HeaderName, Program)>,
 }
 
@@ -71,6 +78,8 @@ pub struct Admitted {
     pub caller: Known,
     /// The policy enforces and says that credentials stay here.
     strip: bool,
+    /// What another service tells the backend.
+    copied: Option<Arc<Copied>>,
 }
 
 impl Welcome {
@@ -83,7 +92,7 @@ impl Welcome {
 impl Admitted {
     /// Of a route that nobody protects: the caller is not known.
     pub fn by_no_policy() -> Self {
-        Self { caller: Known::default(), strip: false }
+        Self { caller: Known::default(), strip: false, copied: None }
     }
 }
 
@@ -91,6 +100,7 @@ impl Admitted {
 #[derive(Debug)]
 pub struct Forwarded<'p> {
     strip: bool,
+    /// A name may be there several times.
     headers: Vec<(&'p HeaderName, Option<HeaderValue>)>,
 }
 
@@ -128,7 +138,16 @@ struct Asked<'a> {
 }
 
 /// Who has not waited knows nothing by it.
-static NOTHING: Evidence = Evidence { keys: false, password: None };
+static NOTHING: Evidence = Evidence { keys: false, password: None, token: None, check: None };
+
+/// What comes of judging beside the judgement.
+#[derive(Default)]
+struct Found {
+    caller: Known,
+    copied: Option<Arc<Copied>>,
+    /// Somebody who was asked has not answered, and the policy lets pass all the same.
+    unanswered: bool,
+}
 
 /// Why a request is refused.
 struct Denied {
@@ -189,6 +208,11 @@ impl AuthPolicy {
                 })
                 .transpose()?,
             rules: said.rules.iter().map(rule).collect::<Result<_, _>>()?,
+            external: said
+                .external
+                .as_ref()
+                .map(|said| External::compile(said, before.and_then(|before| before.external.as_ref())))
+                .transpose()?,
             forward: said.forward.iter().map(header).collect::<Result<_, _>>()?,
         })
     }
@@ -216,9 +240,9 @@ impl AuthPolicy {
         route: &RuleName,
         now: SystemTime,
     ) -> Result<Admitted, Reject> {
-        let mut caller = Known::default();
-        let judged = self.decide(welcome, &Asked { request, route, now, evidence: &NOTHING }, &mut caller);
-        self.settle(caller, judged)
+        let mut found = Found::default();
+        let judged = self.decide(welcome, &Asked { request, route, now, evidence: &NOTHING }, &mut found);
+        self.settle(found, judged)
     }
 
     /// The same; but while there is something to wait for that could make the difference, nothing is decided.
@@ -240,10 +264,11 @@ impl AuthPolicy {
         request: &RequestView<'_>,
         route: &RuleName,
         now: SystemTime,
+        aide: Aide<'_>,
     ) -> Result<Admitted, Reject> {
         let mut evidence = Evidence::default();
         loop {
-            coming.arrived(&mut evidence).await;
+            coming.arrived(&mut evidence, aide).await;
             match self.attempt(welcome, &Asked { request, route, now, evidence: &evidence }) {
                 Ok(judged) => return judged,
                 Err(next) => coming = next, // another kind: of each there is evidence at last
@@ -252,22 +277,23 @@ impl AuthPolicy {
     }
 
     fn attempt(&self, welcome: &Welcome, asked: &Asked<'_>) -> Result<Result<Admitted, Reject>, Box<Coming>> {
-        let mut caller = Known::default();
-        match self.decide(welcome, asked, &mut caller) {
+        let mut found = Found::default();
+        match self.decide(welcome, asked, &mut found) {
             Err(Denied { coming: Some(coming), .. }) => Err(coming),
-            judged => Ok(self.settle(caller, judged)),
+            judged => Ok(self.settle(found, judged)),
         }
     }
 
-    fn settle(&self, caller: Known, judged: Result<(), Denied>) -> Result<Admitted, Reject> {
-        if judged.as_ref().is_err_and(|denied| !matches!(denied.why, Why::Judged)) {
+    fn settle(&self, found: Found, judged: Result<(), Denied>) -> Result<Admitted, Reject> {
+        let Found { caller, copied, unanswered } = found;
+        if unanswered || judged.as_ref().is_err_and(|denied| !matches!(denied.why, Why::Judged)) {
             self.decisions.error.add(1);
         }
         let keep = self.authentication.as_ref().is_none_or(|authentication| authentication.keep);
         match (judged, self.mode) {
             (Ok(()), mode) => {
                 self.decisions.allow.add(1);
-                Ok(Admitted { caller, strip: !keep && mode == Mode::Enforce })
+                Ok(Admitted { caller, strip: !keep && mode == Mode::Enforce, copied })
             }
             (Err(denied), Mode::Enforce) => {
                 self.decisions.deny.add(1);
@@ -275,23 +301,24 @@ impl AuthPolicy {
             }
             (Err(_), Mode::Shadow) => {
                 self.decisions.shadow_deny.add(1);
-                Ok(Admitted { caller, strip: false })
+                Ok(Admitted { caller, strip: false, copied: None })
             }
         }
     }
 
     /// For `explain`: counted nowhere.
     pub fn preview(&self, request: &RequestView<'_>, route: &RuleName, now: SystemTime) -> Preview {
-        let mut caller = Known::default();
+        let mut found = Found::default();
         let welcome = Welcome { outside: self.is_outside(request) };
         let mut evidence = Evidence::default();
-        let mut judged = self.decide(&welcome, &Asked { request, route, now, evidence: &evidence }, &mut caller);
+        let mut judged = self.decide(&welcome, &Asked { request, route, now, evidence: &evidence }, &mut found);
         if let Err(Denied { coming: Some(coming), .. }) = &judged
             && let Coming::Password(question) = &**coming
         {
             evidence.password = Some(question.verify());
-            judged = self.decide(&welcome, &Asked { request, route, now, evidence: &evidence }, &mut caller);
+            judged = self.decide(&welcome, &Asked { request, route, now, evidence: &evidence }, &mut found);
         }
+        let caller = found.caller;
         match judged {
             Ok(()) => Preview { caller, refused: None, unasked: None },
             Err(Denied { why: Why::NoKeys { unasked: Some(whom) }, .. }) => {
@@ -301,8 +328,8 @@ impl AuthPolicy {
         }
     }
 
-    /// `caller` becomes the one whose credential is good, whatever the rules then say.
-    fn decide(&self, welcome: &Welcome, asked: &Asked<'_>, caller: &mut Known) -> Result<(), Denied> {
+    /// In `found` is the one whose credential is good, whatever the rules then say.
+    fn decide(&self, welcome: &Welcome, asked: &Asked<'_>, found: &mut Found) -> Result<(), Denied> {
         let Asked { request, route, now, evidence } = *asked;
         if welcome.outside {
             return Err(forbidden("network"));
@@ -311,9 +338,20 @@ impl AuthPolicy {
             return Ok(());
         }
         if let Some(authentication) = &self.authentication {
-            *caller = authentication.judge(request, now, evidence)?;
+            match authentication.judge(request, now, evidence)? {
+                Some(caller) => found.caller = caller,
+                None => found.unanswered = true,
+            }
         }
-        self.authorise(&Scope { request, caller, route, now })
+        let scope = Scope { request, caller: &found.caller, route, now };
+        self.authorise(&scope)?;
+        let Some(external) = &self.external else { return Ok(()) };
+        match external.judge(&scope, evidence.check.as_ref()) {
+            Ok(copied) => found.copied = Some(copied),
+            Err(Missing::Is(Outcome::Failed)) if external.fails_open() => found.unanswered = true,
+            Err(missing) => return Err(refused_by(external, missing)),
+        }
+        Ok(())
     }
 
     /// A deny that holds refuses; if there is an allow, one must hold; a rule without a value refuses, whatever others say.
@@ -348,7 +386,16 @@ impl AuthPolicy {
         let scope = Scope { request, caller: &admitted.caller, route, now };
         let value =
             |program: &Program| program.eval_string(&scope).ok().and_then(|value| HeaderValue::from_str(&value).ok());
-        let headers = self.forward.iter().map(|(name, program)| (name, value(program))).collect();
+        let mut headers: Vec<_> = self.forward.iter().map(|(name, program)| (name, value(program))).collect();
+        if let Some(external) = &self.external {
+            // What a client sends under these names never passes, whatever the service says.
+            headers.extend(external.copy.iter().map(|name| (name, None)));
+            let copied = admitted.copied.iter().flat_map(|copied| copied.iter());
+            headers.extend(copied.filter_map(|(name, value)| {
+                let name = external.copy.iter().find(|known| *known == name)?;
+                Some((name, Some(value.clone())))
+            }));
+        }
         Forwarded { strip: admitted.strip, headers }
     }
 
@@ -367,7 +414,7 @@ impl AuthPolicy {
         }
         for (name, value) in &forwarded.headers {
             if let Some(value) = value {
-                upstream.insert(*name, value.clone());
+                upstream.append(*name, value.clone());
             }
         }
     }
@@ -400,6 +447,32 @@ fn allows(network: &auth::Network, request: &RequestView<'_>) -> bool {
 fn forbidden(rule: &str) -> Denied {
     let detail = Detail { rule: Some(rule.to_owned()), ..Detail::default() };
     denied(Reason::Forbidden, detail, Why::Judged)
+}
+
+/// Nobody can tell, and it is not the client's fault.
+fn unanswered(unasked: Option<String>) -> Denied {
+    let detail = Detail { retry_after: Some(1), ..Detail::default() };
+    denied(Reason::PolicyInvalid, detail, Why::NoKeys { unasked })
+}
+
+fn refused_by(external: &External, missing: Missing) -> Denied {
+    match missing {
+        Missing::Asks(check) => {
+            let unasked = format!("{} is not asked here", external.name());
+            Denied { coming: Some(Box::new(Coming::Check(check))), ..unanswered(Some(unasked)) }
+        }
+        Missing::Is(Outcome::Denied(answer)) => {
+            let reason = match answer.status {
+                StatusCode::UNAUTHORIZED => Reason::Unauthenticated,
+                _ => Reason::Forbidden,
+            };
+            let rule = Some("external".to_owned());
+            denied(reason, Detail { rule, answer: Some(answer), ..Detail::default() }, Why::Judged)
+        }
+        Missing::Is(Outcome::TooLong) => denied(Reason::BodyTooLarge, Detail::default(), Why::Judged),
+        Missing::Is(Outcome::Broken) => denied(Reason::BadRequest, Detail::default(), Why::Judged),
+        Missing::Is(Outcome::Failed | Outcome::Allowed(_)) => unanswered(None),
+    }
 }
 
 fn denied(reason: Reason, detail: Detail, why: Why) -> Denied {

@@ -76,7 +76,8 @@ async fn open(worker: &Rc<Worker>, mut tcp: TcpStream, peer: SocketAddr, secure:
     if secure {
         let secured = worker.shared.tls.accept(tcp).await?;
         let stream = Stream::new(Io::Tls(Box::new(secured.stream)), BytesMut::new(), Arc::clone(&pulse));
-        let connection = Connection::new(from, to, Scheme::Https, secured.server_name, trusted);
+        let mut connection = Connection::new(from, to, Scheme::Https, secured.server_name, trusted);
+        connection.chain = secured.chain;
         let line = Line { worker: Rc::clone(worker), connection, pulse };
         return Ok(Opened { line, stream, http2: secured.http2 });
     }

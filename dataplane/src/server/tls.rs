@@ -2,6 +2,8 @@
 //!
 //! Certificates belong to the table: they change with it, and connections that are open keep what they have.
 
+mod asks;
+
 use std::{
     cmp::Reverse,
     collections::HashMap,
@@ -23,7 +25,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use crate::table::Table;
+use crate::{policy::auth::ClientChain, table::Table};
+use asks::Asks;
 
 /// Which certificates a name gets: those of the routes for exactly that host, else of the nearest wildcard, else of the
 /// routes without hostnames. Of several that fit the client the first is taken that covers the name and holds at the time.
@@ -186,6 +189,8 @@ impl Chains {
 /// Opens connections with what the table holds at that moment.
 pub(super) struct Acceptor {
     config: Arc<ServerConfig>,
+    /// Of hosts with a policy that wants a certificate of the client.
+    asking: Arc<ServerConfig>,
     table: Arc<ArcSwap<Table>>,
 }
 
@@ -203,6 +208,8 @@ pub(super) struct Secured {
     pub stream: TlsStream<TcpStream>,
     pub server_name: Option<String>,
     pub http2: bool,
+    /// What the client showed, if it was asked.
+    pub chain: Option<Box<ClientChain>>,
 }
 
 impl Acceptor {
@@ -211,6 +218,15 @@ impl Acceptor {
     pub(super) fn new(table: Arc<ArcSwap<Table>>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let by_name = Arc::new(ByName { table: Arc::clone(&table) });
+        let asks = Arc::new(Asks::new(&provider));
+        // No tickets: who comes back with one would not prove again that he has the key.
+        let mut asking = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(asks)
+            .with_cert_resolver(Arc::clone(&by_name) as _);
+        asking.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        asking.session_storage = Arc::new(NoServerSessionStorage {});
+        asking.send_tls13_tickets = 0;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -218,23 +234,30 @@ impl Acceptor {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.ticketer = aws_lc_rs::Ticketer::new()?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config), table })
+        Ok(Self { config: Arc::new(config), asking: Arc::new(asking), table })
     }
 
     /// The caller sets the time.
     pub(super) async fn accept(&self, tcp: TcpStream) -> Result<Secured, HandshakeError> {
         let mut start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
         let name = start.client_hello().server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
-        if !self.table.load().certificates().has(name.as_deref()) {
+        let (known, asks) = {
+            let table = self.table.load();
+            (table.certificates().has(name.as_deref()), table.asks(name.as_deref()))
+        };
+        if !known {
             // TLS 1.2 and 1.3 alike: a fatal alert in the clear. Without a certificate there is no handshake to tell it in.
             const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
             start.io.write_all(&UNRECOGNIZED_NAME).await?;
             start.io.shutdown().await?;
             return Err(HandshakeError::UnrecognizedName { name });
         }
-        let stream = start.into_stream(Arc::clone(&self.config)).await?;
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Secured { stream, server_name: name, http2 })
+        let stream = start.into_stream(Arc::clone(if asks { &self.asking } else { &self.config })).await?;
+        let session = stream.get_ref().1;
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        let shown = || session.peer_certificates().unwrap_or_default().iter().map(|one| one.clone().into_owned());
+        let chain = asks.then(|| Box::new(ClientChain::new(name.clone(), shown().collect())));
+        Ok(Secured { stream, server_name: name, http2, chain })
     }
 }
 

@@ -43,6 +43,7 @@ impl Asked {
             scheme: Scheme::Http,
             id: "",
             source: ([127, 0, 0, 1], 1).into(),
+            chain: None,
         })
     }
 }

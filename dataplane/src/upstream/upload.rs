@@ -88,12 +88,12 @@ impl Upload {
         self.source.as_ref().map(|source| source.state.borrow_mut().body.fate()).unwrap_or_default()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.source.is_none()
     }
 
     /// The same body once more, for when this one is lost with the connection.
-    pub(super) fn share(&self) -> Self {
+    pub(crate) fn share(&self) -> Self {
         Self { source: self.source.clone() }
     }
 
@@ -140,7 +140,7 @@ impl Upload {
     }
 
     /// Begins anew. False: what was taken is lost.
-    pub(super) fn rewind(&self) -> bool {
+    pub(crate) fn rewind(&self) -> bool {
         if !self.can_rewind() {
             return false;
         }

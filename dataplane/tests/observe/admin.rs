@@ -60,6 +60,7 @@ async fn the_snapshot_shows_everything_but_secrets() {
         network: Network::default(),
         authentication: Some(authentication),
         rules: vec![],
+        external: None,
         forward: vec![],
     };
     snapshot.auth.insert(ObjectKey::new("shop", "keys"), Part::new(policy));

@@ -60,7 +60,7 @@ impl World {
     }
 
     fn auth(&mut self, name: &str, network: Network, authentication: Option<Authentication>, mode: Mode) -> Guard {
-        let policy = AuthPolicy { mode, exclude: vec![], network, authentication, rules: vec![], forward: vec![] };
+        let policy = AuthPolicy { mode, exclude: vec![], network, authentication, ..crate::gateway::office() };
         self.0.auth.insert(key(name), Part::new(policy));
         Guard::Policy(key(name))
     }

@@ -145,6 +145,7 @@ pub(crate) fn office() -> AuthPolicy {
         network: Network { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![] },
         authentication: None,
         rules: vec![],
+        external: None,
         forward: vec![],
     }
 }

@@ -291,6 +291,7 @@ fn naming_callers() -> AuthPolicy {
         network: Network { allow: vec![], deny: vec![] },
         authentication: None,
         rules: vec![],
+        external: None,
         forward: vec![ForwardedHeader {
             header: "x-caller".into(),
             value: Expression { source: "caller.id".into(), node: Node::Attribute(Attribute::CallerId) },

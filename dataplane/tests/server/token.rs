@@ -42,6 +42,7 @@ fn policy(uri: String) -> AuthPolicy {
             ..Authentication::default()
         }),
         rules: vec![],
+        external: None,
         forward: vec![],
     }
 }

@@ -163,7 +163,7 @@ fn keys(
                 let message = format!("keys of {} are secrets, and are not fetched from a URL", algorithm.as_str());
                 notes.invalid(field.member("uri"), message, "Put them into a Secret, and refer to it with secretRef.");
             }
-            self::uri(uri, field.member("uri"), notes);
+            url(uri, "whoever is on the way can change the keys, and so be anybody", field.member("uri"), notes);
             let said = (refresh.as_ref(), keep_for.as_ref());
             let (refresh_ms, keep_for_ms) = pace(said, field.member("refresh"), notes);
             let refs = field.member("caCertificateRefs");
@@ -197,13 +197,12 @@ fn keys(
     }
 }
 
-/// Notes a URL that cannot be asked, or that anybody on the way can answer.
-fn uri(uri: &str, field: Field<'_>, notes: &mut Notes) {
+/// Notes a URL that cannot be asked, or that anybody on the way can answer: that is the `danger`.
+pub(super) fn url(uri: &str, danger: &str, field: Field<'_>, notes: &mut Notes) {
     match HttpUrl::parse(uri) {
         Ok(url) if url.https => {}
         Ok(_) => {
-            let message = "whoever is on the way can change the keys, and so be anybody";
-            notes.warning(field, Reason::Suspicious, message, "Use https://.");
+            notes.warning(field, Reason::Suspicious, danger, "Use https://.");
         }
         Err(error) => {
             // What stands in it may be a password.

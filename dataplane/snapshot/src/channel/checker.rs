@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     Part, Snapshot,
+    auth::AuthPolicy,
     route::Route,
     snapshot::{Dangling, Named, names},
 };
@@ -15,7 +16,7 @@ use super::wire::PartKey;
 pub(super) struct Checker {
     /// The last one that was found whole.
     whole: Arc<Snapshot>,
-    /// How often its routes name each part.
+    /// How often its routes and policies name each part.
     uses: HashMap<PartKey, usize>,
 }
 
@@ -34,7 +35,19 @@ impl Checker {
                 count(&mut fewer, route);
             }
         }
-        // A route that did not change may name what is gone.
+        let asked = |policy: &Part<AuthPolicy>| {
+            policy.external.as_ref().map(|external| PartKey::Backend(external.backend.clone()))
+        };
+        for change in snapshot.auth.changes(&before.auth) {
+            if let Some(policy) = change.after {
+                snapshot.check_auth(change.key, policy)?;
+                asked(policy).into_iter().for_each(|key| *more.entry(key).or_default() += 1);
+            }
+            if let Some(policy) = change.before {
+                asked(policy).into_iter().for_each(|key| *fewer.entry(key).or_default() += 1);
+            }
+        }
+        // What did not change may name what is gone.
         let of = |uses: &HashMap<PartKey, usize>, key: &PartKey| uses.get(key).copied().unwrap_or_default();
         let is_used = |key: &PartKey| of(&self.uses, key) + of(&more, key) > of(&fewer, key);
         if gone(snapshot, &before).any(|key| is_used(&key)) {
@@ -69,7 +82,7 @@ fn count(uses: &mut HashMap<PartKey, usize>, route: &Part<Route>) {
     }
 }
 
-/// What routes may name and is no longer there.
+/// What routes and policies may name and is no longer there.
 fn gone<'a>(now: &'a Snapshot, before: &'a Snapshot) -> impl Iterator<Item = PartKey> + 'a {
     let backends = now.backends.changes(&before.backends).filter(|change| change.after.is_none());
     let auth = now.auth.changes(&before.auth).filter(|change| change.after.is_none());

@@ -104,7 +104,7 @@ impl Subscriber {
             match self.checker.check(&snapshot) {
                 Ok(()) => return Some(snapshot),
                 Err(dangling) => {
-                    let refusal = Refusal { part: format!("route {}", dangling.route), reason: dangling.to_string() };
+                    let refusal = Refusal { part: dangling.part.clone(), reason: dangling.to_string() };
                     self.refuse(snapshot.revision, refusal);
                 }
             }

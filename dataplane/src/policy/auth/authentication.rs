@@ -10,9 +10,12 @@ use super::{
     Coming, Denied, Evidence, Outside, Why,
     api_key::{self, Keys},
     basic::{self, Basic},
+    certificate::{self, Certificates},
     credential::{Methods, Places, Presented, Several},
     denied,
+    introspection::{self, Introspection},
     jwt::{self, Jwt},
+    unanswered,
 };
 use crate::{
     reject::{Detail, Reason},
@@ -28,6 +31,8 @@ pub(super) struct Authentication {
     jwt: Option<Arc<Jwt>>,
     api_keys: Option<Keys>,
     basic: Option<Arc<Basic>>,
+    certificates: Option<Arc<Certificates>>,
+    introspection: Option<Arc<Introspection>>,
 }
 
 /// Why nobody is known.
@@ -37,6 +42,10 @@ enum Unknown {
     ApiKey,
     Password,
     Jwt(jwt::Failed),
+    Certificate(certificate::Refused),
+    Token,
+    /// The issuer does not answer; the policy says whether that lets pass.
+    Unanswered,
     /// Too many ask to be known.
     Busy,
     /// Nobody can tell before this has come.
@@ -50,7 +59,8 @@ impl Authentication {
         before: Option<&Self>,
         outside: &Outside,
     ) -> Result<Self, String> {
-        let auth::Authentication { keep_credentials, optional, jwt, api_key, basic } = said;
+        let auth::Authentication { keep_credentials, optional, jwt, api_key, basic, client_certificate, introspection } =
+            said;
         let mut places = Places::default();
         if let Some(method) = jwt {
             for (bit, provider) in method.providers.iter().enumerate() {
@@ -65,7 +75,13 @@ impl Authentication {
         if basic.is_some() {
             places.add(&[Basic::source()], Methods { basic: true, ..Methods::default() })?;
         }
+        if introspection.is_some() {
+            places.add(&[Introspection::source()], Methods { introspection: true, ..Methods::default() })?;
+        }
         let known = before.and_then(|before| before.jwt.as_ref());
+        let shown = before.and_then(|before| before.certificates.as_ref());
+        let asked = before.and_then(|before| before.introspection.as_ref());
+        let runtime = outside.runtime.as_ref();
         let users = before.and_then(|before| before.basic.as_ref());
         let passwords = outside.passwords.as_ref();
         Ok(Self {
@@ -75,21 +91,33 @@ impl Authentication {
             jwt: jwt.as_ref().map(|said| Jwt::compile(said, known, &outside.issuers)).transpose()?,
             api_keys: api_key.as_ref().map(|said| Keys::compile(&said.keys)).transpose()?,
             basic: basic.as_ref().map(|said| Basic::compile(said, users, passwords)).transpose()?,
+            certificates: client_certificate.as_ref().map(|said| Certificates::compile(said, shown)).transpose()?,
+            introspection: introspection
+                .as_ref()
+                .map(|said| Introspection::compile(said, asked, runtime))
+                .transpose()?,
         })
     }
 
+    /// `None`: nobody can tell, and the policy lets pass all the same, as somebody anonymous.
     pub(super) fn judge(
         &self,
         request: &RequestView<'_>,
         now: SystemTime,
         evidence: &Evidence,
-    ) -> Result<Known, Denied> {
-        self.known(request, now, evidence).map_err(|unknown| {
+    ) -> Result<Option<Known>, Denied> {
+        let known = match self.known(request, now, evidence) {
+            Err(Unknown::Unanswered) if self.introspection.as_ref().is_some_and(|one| one.fails_open()) => {
+                return Ok(None);
+            }
+            known => known,
+        };
+        known.map(Some).map_err(|unknown| {
             let denied = self.denied(&unknown);
             let coming = match unknown {
                 Unknown::Jwt(failed) => failed.coming.filter(|_| !evidence.keys).map(Coming::Keys),
                 Unknown::Pending(coming) => Some(coming),
-                Unknown::Nothing | Unknown::Several | Unknown::ApiKey | Unknown::Password | Unknown::Busy => None,
+                _ => None,
             };
             Denied { coming: coming.map(Box::new), ..denied }
         })
@@ -104,6 +132,14 @@ impl Authentication {
             known = Some(match known {
                 Some(before) if rank(before.method) <= rank(caller.method) => before,
                 _ => caller,
+            });
+        }
+        if let Some(shown) = self.certificates.as_ref().and_then(|certificates| certificates.judge(request, now)) {
+            known = Some(match (shown, known) {
+                (Ok(caller), None) => caller.into(),
+                // Who is known otherwise needs no other connection.
+                (Ok(_) | Err(certificate::Refused::Misdirected), Some(before)) => before,
+                (Err(refused), _) => return Err(Unknown::Certificate(refused)),
             });
         }
         match known {
@@ -143,11 +179,31 @@ impl Authentication {
                 Err(basic::Refused::Asks(question)) => return Err(Unknown::Pending(Coming::Password(question))),
             }
         }
+        if let Some(introspection) = self.introspection.as_ref().filter(|_| methods.introspection) {
+            match introspection.judge(value, now, evidence.token.as_ref()) {
+                Ok(caller) => return Ok(caller.into()),
+                // A token that is somebody's JWT and no good is told so.
+                Err(introspection::Refused::Bad) => unknown = unknown.or(Some(Unknown::Token)),
+                Err(introspection::Refused::Failed) => unknown = Some(Unknown::Unanswered),
+                Err(introspection::Refused::Asks(question)) => return Err(Unknown::Pending(Coming::Token(question))),
+            }
+        }
         Err(unknown.unwrap_or(Unknown::Nothing))
     }
 
     /// A 401 has a challenge for each method (RFC 9110, 15.5.2).
     fn denied(&self, unknown: &Unknown) -> Denied {
+        match unknown {
+            Unknown::Certificate(certificate::Refused::Misdirected) => {
+                return denied(Reason::Misdirected, Detail::default(), Why::Judged);
+            }
+            Unknown::Unanswered => return unanswered(None),
+            Unknown::Pending(Coming::Token(_)) => {
+                let whom = self.introspection.as_ref().map(|one| one.endpoint());
+                return unanswered(whom.map(|whom| format!("{whom} is not asked here")));
+            }
+            _ => {}
+        }
         if let Unknown::Busy | Unknown::Pending(_) = unknown {
             let detail = Detail { retry_after: Some(1), ..Detail::default() };
             return denied(Reason::Overloaded, detail, Why::NoKeys { unasked: None });
@@ -155,17 +211,16 @@ impl Authentication {
         if let Unknown::Jwt(jwt::Failed { why: why @ (jwt::Refused::NoKeys | jwt::Refused::Unasked(_)), .. }) = unknown
         {
             // Not the caller's fault: nobody can tell whether the token is good.
-            let detail = Detail { retry_after: Some(1), ..Detail::default() };
             let unasked = match (why, &self.jwt) {
                 (jwt::Refused::Unasked(provider), Some(jwt)) => {
                     Some(format!("the keys of issuer `{}` are not known here", jwt.issuer(*provider)))
                 }
                 _ => None,
             };
-            return denied(Reason::PolicyInvalid, detail, Why::NoKeys { unasked });
+            return unanswered(unasked);
         }
         let mut headers = Vec::new();
-        if self.jwt.is_some() {
+        if self.jwt.is_some() || self.introspection.is_some() {
             headers.push(("www-authenticate", challenge(unknown)));
         }
         if self.api_keys.is_some() {
@@ -174,6 +229,14 @@ impl Authentication {
         }
         if let Some(basic) = &self.basic {
             headers.push(("www-authenticate", basic.challenge()));
+        }
+        if self.certificates.is_some() {
+            // Nor is there one for certificates.
+            let why = match unknown {
+                Unknown::Certificate(refused) => format!(" error_description=\"{refused}\""),
+                _ => String::new(),
+            };
+            headers.push(("www-authenticate", format!("ClientCertificate{why}")));
         }
         let detail = Detail { headers, ..Detail::default() };
         denied(Reason::Unauthenticated, detail, Why::Judged)
@@ -190,7 +253,7 @@ impl Authentication {
 
 /// The methods in the order of what they say of a caller, most first.
 fn rank(method: &str) -> usize {
-    const METHODS: [&str; 3] = [jwt::METHOD, basic::METHOD, api_key::METHOD];
+    const METHODS: [&str; 4] = [jwt::METHOD, introspection::METHOD, basic::METHOD, api_key::METHOD];
     METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len())
 }
 
@@ -198,8 +261,15 @@ fn rank(method: &str) -> usize {
 fn challenge(unknown: &Unknown) -> String {
     const REALM: &str = "Bearer realm=\"ravelin\"";
     match unknown {
-        Unknown::Nothing | Unknown::ApiKey | Unknown::Password | Unknown::Busy | Unknown::Pending(_) => {
-            REALM.to_owned()
+        Unknown::Nothing
+        | Unknown::ApiKey
+        | Unknown::Password
+        | Unknown::Certificate(_)
+        | Unknown::Unanswered
+        | Unknown::Busy
+        | Unknown::Pending(_) => REALM.to_owned(),
+        Unknown::Token => {
+            format!("{REALM}, error=\"invalid_token\", error_description=\"the token is not active\"")
         }
         Unknown::Several => {
             format!("{REALM}, error=\"invalid_request\", error_description=\"more than one credential\"")

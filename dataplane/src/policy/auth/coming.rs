@@ -3,8 +3,9 @@
 use std::pin::Pin;
 
 use super::{
-    basic::verifier::{Question, Verdict},
-    jwt,
+    basic::verifier::{self, Verdict},
+    external::{self, Aide, Check},
+    introspection, jwt,
 };
 
 /// Something that could make the difference.
@@ -12,7 +13,11 @@ pub enum Coming {
     /// Keys that are on their way.
     Keys(jwt::Coming),
     /// A password is to be verified.
-    Password(Box<Question>),
+    Password(Box<verifier::Question>),
+    /// An issuer is to be asked about a token.
+    Token(Box<introspection::Question>),
+    /// Another service is to be asked about the request.
+    Check(Box<Check>),
 }
 
 /// What is known by having waited.
@@ -21,11 +26,17 @@ pub(super) struct Evidence {
     /// Keys that were on their way have come, or will not soon.
     pub(super) keys: bool,
     pub(super) password: Option<Verdict>,
+    pub(super) token: Option<introspection::Outcome>,
+    pub(super) check: Option<external::Outcome>,
 }
 
 impl Coming {
     /// Boxed: hardly a request waits.
-    pub(super) fn arrived(self, evidence: &mut Evidence) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+    pub(super) fn arrived<'a>(
+        self,
+        evidence: &'a mut Evidence,
+        aide: Aide<'a>,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
         Box::pin(async move {
             match self {
                 Self::Keys(keys) => {
@@ -33,6 +44,8 @@ impl Coming {
                     evidence.keys = true;
                 }
                 Self::Password(question) => evidence.password = Some(question.answer().await),
+                Self::Token(question) => evidence.token = Some(question.answer().await),
+                Self::Check(check) => evidence.check = Some(check.answer(aide).await),
             }
         })
     }

@@ -25,20 +25,22 @@ pub(super) struct Methods {
     pub(super) jwt: u16,
     pub(super) api_key: bool,
     pub(super) basic: bool,
+    pub(super) introspection: bool,
 }
 
 impl Methods {
     fn add(&mut self, other: Self) {
-        let Self { jwt, api_key, basic } = other;
+        let Self { jwt, api_key, basic, introspection } = other;
         self.jwt |= jwt;
         self.api_key |= api_key;
         self.basic |= basic;
+        self.introspection |= introspection;
     }
 
     /// Whether both are looked for by one kind of methods.
     fn meets(self, other: Self) -> bool {
-        let tokens = self.jwt != 0 && other.jwt != 0;
-        tokens || (self.api_key && other.api_key) || (self.basic && other.basic)
+        let token = |methods: Self| methods.jwt != 0 || methods.introspection;
+        (token(self) && token(other)) || (self.api_key && other.api_key) || (self.basic && other.basic)
     }
 }
 

@@ -41,14 +41,14 @@ pub(super) struct Entry {
 }
 
 type Hash = [u8; 32];
-type Entries = HashMap<Hash, (Entry, usize), RandomState>;
+type Entries<E> = HashMap<Hash, (E, usize), RandomState>;
 
 /// Two generations: when the younger is full, the older is forgotten; what is asked for becomes young again.
-struct Memory {
+pub(super) struct Memory<E> {
     /// The key of the hash, then what is to be hashed.
     scratch: Vec<u8>,
-    young: Entries,
-    old: Entries,
+    young: Entries<E>,
+    old: Entries<E>,
     /// Of the young, bytes.
     weight: usize,
 }
@@ -56,7 +56,7 @@ struct Memory {
 const KEY: usize = 32;
 
 thread_local! {
-    static MEMORY: RefCell<Memory> = RefCell::new(Memory::new());
+    static MEMORY: RefCell<Memory<Entry>> = RefCell::new(Memory::new());
 }
 
 /// What `good` makes of the entry of a token; one that it makes nothing of is forgotten. `method`: whose memory it is.
@@ -65,18 +65,18 @@ pub(super) fn get<T>(method: u64, token: &[u8], good: impl FnOnce(&Entry) -> Opt
 }
 
 pub(super) fn put(method: u64, token: &[u8], entry: Entry) {
-    MEMORY.with_borrow_mut(|memory| memory.put(method, token, entry));
+    MEMORY.with_borrow_mut(|memory| memory.put(method, token, entry, token.len()));
 }
 
-impl Memory {
-    fn new() -> Self {
+impl<E> Memory<E> {
+    pub(super) fn new() -> Self {
         let mut scratch = vec![0; KEY];
         // Without randomness from the system nothing here is safe, TLS included.
         getrandom::fill(&mut scratch).expect("the system has random bytes (invariant)");
         Self { scratch, young: HashMap::default(), old: HashMap::default(), weight: 0 }
     }
 
-    fn get<T>(&mut self, method: u64, token: &[u8], good: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
+    pub(super) fn get<T>(&mut self, method: u64, token: &[u8], good: impl FnOnce(&E) -> Option<T>) -> Option<T> {
         if self.young.is_empty() && self.old.is_empty() {
             return None;
         }
@@ -93,12 +93,13 @@ impl Memory {
         found
     }
 
-    fn put(&mut self, method: u64, token: &[u8], entry: Entry) {
+    /// `weight`: the bytes that are remembered, about.
+    pub(super) fn put(&mut self, method: u64, token: &[u8], entry: E, weight: usize) {
         let hash = self.hash(method, token);
-        self.insert(hash, entry, token.len() + ENTRY);
+        self.insert(hash, entry, weight + ENTRY);
     }
 
-    fn insert(&mut self, hash: Hash, entry: Entry, weight: usize) {
+    fn insert(&mut self, hash: Hash, entry: E, weight: usize) {
         if self.weight + weight > MAX_BYTES / 2 {
             self.old = mem::take(&mut self.young);
             self.weight = 0;
@@ -128,15 +129,15 @@ mod tests {
         Entry { provider: 0, keys: 0, until, caller: Arc::default() }
     }
 
-    fn until(memory: &mut Memory, method: u64, token: &[u8]) -> Option<f64> {
+    fn until(memory: &mut Memory<Entry>, method: u64, token: &[u8]) -> Option<f64> {
         memory.get(method, token, |entry| (entry.until > 0.0).then_some(entry.until))
     }
 
     #[test]
     fn what_is_remembered_is_of_one_method_and_is_forgotten_once_it_is_no_good() {
         let mut memory = Memory::new();
-        memory.put(1, b"a", entry(5.0));
-        memory.put(1, b"b", entry(0.0));
+        memory.put(1, b"a", entry(5.0), 1);
+        memory.put(1, b"b", entry(0.0), 1);
         assert_eq!(until(&mut memory, 1, b"a"), Some(5.0));
         assert_eq!(until(&mut memory, 2, b"a"), None);
         assert_eq!((until(&mut memory, 1, b"b"), memory.young.len()), (None, 1));
@@ -148,11 +149,11 @@ mod tests {
     #[test]
     fn the_memory_is_bounded_and_keeps_what_is_asked_for() {
         let mut memory = Memory::new();
-        memory.put(0, b"asked for", entry(7.0));
+        memory.put(0, b"asked for", entry(7.0), 9);
         let mut token = vec![0; 1 << 10];
         for turn in 0..20_000_u32 {
             token[..4].copy_from_slice(&turn.to_ne_bytes());
-            memory.put(0, &token, entry(1.0));
+            memory.put(0, &token, entry(1.0), token.len());
             if turn % 1000 == 0 {
                 assert_eq!(until(&mut memory, 0, b"asked for"), Some(7.0));
             }

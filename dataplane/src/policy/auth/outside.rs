@@ -10,6 +10,8 @@ use super::{basic::Passwords, jwt::Issuers};
 pub struct Outside {
     pub(super) issuers: Issuers,
     pub(super) passwords: Option<Arc<Passwords>>,
+    /// Where issuers are asked about single tokens.
+    pub(super) runtime: Option<Handle>,
 }
 
 impl Outside {
@@ -17,7 +19,8 @@ impl Outside {
     pub fn of(runtime: Handle) -> Self {
         Self {
             issuers: Issuers::asked_from(runtime.clone()),
-            passwords: Some(Arc::new(Passwords::verified_on(runtime))),
+            passwords: Some(Arc::new(Passwords::verified_on(runtime.clone()))),
+            runtime: Some(runtime),
         }
     }
 }

@@ -34,6 +34,7 @@ fn policy() -> auth::AuthPolicy {
             ..auth::Authentication::default()
         }),
         rules: vec![],
+        external: None,
         forward: vec![],
     }
 }
@@ -71,6 +72,7 @@ impl Asked {
             scheme: Scheme::Http,
             id: "",
             source: self.source.parse().unwrap(),
+            chain: None,
         };
         run(&view, SystemTime::UNIX_EPOCH + Duration::from_secs(self.seconds))
     }

@@ -81,6 +81,7 @@ fn admitted<'t>(
         scheme: Scheme::Http,
         id: "1",
         source: SocketAddr::from(([192, 0, 2, 1], 4)),
+        chain: None,
     };
     let route = RuleName { namespace: "shop".into(), route: "orders".into(), rule: String::new() };
     let scope = Scope { request: &view, caller, route: &route, now: SystemTime::UNIX_EPOCH };

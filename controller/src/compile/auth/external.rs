@@ -1,0 +1,123 @@
+//! Another service that is asked whether a request may pass.
+
+use ravelin_crds::{ExternalAuthProtocol, ExternalAuthorization};
+use ravelin_snapshot::{
+    auth::{External, ExternalProtocol, ForwardedHeader},
+    route::Target,
+};
+
+use super::{bound, introspection::fails_open};
+use crate::{
+    compile::{
+        grammar,
+        notes::{Field, Notes},
+        reference, text,
+        text::Type,
+        work::{Reads, Work},
+    },
+    verdict::Reason,
+};
+
+/// Headers of one list, at most.
+const MAX_HEADERS: usize = 64;
+/// Bytes of a body that the data plane keeps while the service is asked.
+const MAX_BODY: u64 = 64 << 10;
+/// `authorization.external` of a policy in `namespace`; `None` and a note if its backend cannot be asked.
+pub(super) fn compile(
+    work: &mut Work<'_>,
+    reads: &mut Reads,
+    notes: &mut Notes,
+    namespace: &str,
+    said: &ExternalAuthorization,
+    field: Field<'_>,
+) -> Option<External> {
+    let ExternalAuthorization {
+        protocol,
+        backend_ref,
+        path,
+        timeout,
+        on_failure,
+        forward_headers,
+        copy_headers,
+        body_limit,
+        cache_for,
+        cache_key,
+    } = said;
+    let protocol = match protocol.unwrap_or_default() {
+        ExternalAuthProtocol::Http => {
+            let path = path.as_deref().unwrap_or("/");
+            if !path.starts_with('/') || !path.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#') {
+                notes.invalid(field.member("path"), "this is no path", "Write it as /check.");
+            }
+            ExternalProtocol::Http { path: path.to_owned() }
+        }
+        ExternalAuthProtocol::Grpc => {
+            notes.unsupported(field.member("protocol"), protocol.as_ref());
+            return None;
+        }
+    };
+    let millis = |said: &ravelin_crds::Duration| u64::try_from(said.get().as_millis()).unwrap_or(u64::MAX);
+    let cache_for_ms = cache_for.as_ref().map_or(0, millis);
+    if cache_key.is_some() && cache_for_ms == 0 {
+        notes.invalid(field.member("cacheKey"), "no answer is remembered", "Set cacheFor, or leave it out.");
+    }
+    let key_field = field.member("cacheKey");
+    let cache_key = cache_key.as_ref().and_then(|said| text::expression(said, Type::String, key_field, notes));
+    let body_limit = body_limit.map_or(0, ravelin_crds::Quantity::bytes);
+    if body_limit > MAX_BODY {
+        notes.invalid(field.member("bodyLimit"), "this is more than can be kept of a body", "Use 64Ki or less.");
+    }
+    if cache_key.is_some() && body_limit > 0 {
+        let message = "an answer about one body is taken for all that have the same key";
+        notes.warning(key_field, Reason::Suspicious, message, "Leave out cacheKey or bodyLimit.");
+    }
+    let allow_on_failure = fails_open(*on_failure, field, notes);
+    let mut forward = headers(forward_headers, field.member("forwardHeaders"), notes);
+    if forward_headers.is_empty() {
+        forward.push("authorization".to_owned());
+    }
+    let copy_headers = headers(copy_headers, field.member("copyHeaders"), notes);
+    let inner = field.member("backendRef");
+    if backend_ref.namespace.as_deref().is_some_and(|other| other != namespace) {
+        let message = "a policy asks a service of its own namespace";
+        notes.error(inner.member("namespace"), Reason::RefNotPermitted, message, "Leave it out.");
+        return None;
+    }
+    let target = reference::backend(work, reads, notes, inner, namespace, backend_ref.into());
+    let Target::Backend(backend) = target else { return None };
+    Some(External {
+        protocol,
+        backend,
+        timeout_ms: timeout.as_ref().map_or(200, millis),
+        allow_on_failure,
+        forward_headers: forward,
+        copy_headers,
+        body_limit,
+        cache_for_ms,
+        cache_key,
+    })
+}
+
+/// In lower case, each once.
+fn headers(said: &[String], field: Field<'_>, notes: &mut Notes) -> Vec<String> {
+    bound(said.len(), MAX_HEADERS, field, notes);
+    let mut headers: Vec<String> = Vec::with_capacity(said.len());
+    for (index, name) in said.iter().enumerate() {
+        let field = field.item(index);
+        let Some(name) = grammar::header(name, field, notes) else { continue };
+        if !headers.contains(&name) {
+            headers.push(name);
+        }
+    }
+    headers
+}
+
+/// Notes a header that both the service and `forward` tell the backend.
+pub(super) fn told_once(external: Option<&External>, forward: &[ForwardedHeader], notes: &mut Notes) {
+    let copied = external.map(|external| external.copy_headers.as_slice()).unwrap_or_default();
+    if let Some(twice) = forward.iter().find(|said| copied.contains(&said.header)) {
+        let field = Field::SPEC.member("forward");
+        let message = format!("`{}` is among copyHeaders too", twice.header);
+        notes.invalid(field, message, "Leave it out of one of them.");
+    }
+}

@@ -1,6 +1,13 @@
 //! Who gets how many requests, over real connections.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use ravelin_echo::{
     Echo,
@@ -8,7 +15,11 @@ use ravelin_echo::{
     raw::{Gate, Raw, Script},
 };
 use ravelin_snapshot::backend::{Algorithm, Backend, Balancing, HashOn};
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinSet,
+};
 
 use super::{
     Gateway,
@@ -147,4 +158,53 @@ async fn a_new_endpoint_begins_with_a_small_share_and_those_of_the_start_with_al
         ask(&both, 100, |_| String::new()).await;
         assert!(echoes[0].requests() - before < 80, "both were there from the start");
     }
+}
+
+/// Answers each request after that time, any number at once, and counts them.
+async fn slow(time: Duration) -> (SocketAddr, Arc<AtomicU64>) {
+    let (listener, served) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::<AtomicU64>::default());
+    let (address, count) = (listener.local_addr().unwrap(), Arc::clone(&served));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let mut read = [0; 4096];
+                // A head is one piece here, and so is all of the request.
+                while stream.read(&mut read).await.is_ok_and(|length| length > 0) {
+                    count.fetch_add(1, Relaxed);
+                    tokio::time::sleep(time).await;
+                    drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await);
+                }
+            });
+        }
+    });
+    (address, served)
+}
+
+/// The exact shares are held in `balance/rate.rs`, with a clock of its own; here a busy machine makes all of them slower.
+#[tokio::test]
+async fn who_answers_at_twice_the_rate_gets_more_and_the_slowest_something() {
+    let mut all = Vec::new();
+    for millis in [80, 40, 20] {
+        all.push(slow(Duration::from_millis(millis)).await);
+    }
+    let gateway = Gateway::start(1, by(Algorithm::ServiceRate, all.iter().map(|(address, _)| *address)));
+    let ask = async |count: usize| {
+        let before: Vec<u64> = all.iter().map(|(_, served)| served.load(Relaxed)).collect();
+        let mut clients = JoinSet::new();
+        for _ in 0..30 {
+            let address = gateway.addresses[0];
+            clients.spawn(async move {
+                let mut client = Client::connect(address, Protocol::Http1).await.unwrap();
+                for _ in 0..count / 30 {
+                    assert_eq!(client.get("/").await.unwrap().status, 200);
+                }
+            });
+        }
+        clients.join_all().await;
+        all.iter().zip(before).map(|((_, served), before)| served.load(Relaxed) - before).collect::<Vec<_>>()
+    };
+    ask(600).await;
+    let got = ask(1_500).await;
+    assert!(got[0] > 50 && got[0] < got[1] && got[1] < got[2], "{got:?}");
 }

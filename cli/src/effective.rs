@@ -178,7 +178,7 @@ impl World<'_> {
             }
             // A key set that stands in a policy may hold a shared key.
             _ if field.ends_with(".jwks.inline") => {
-                into.push(self.field(object, field.to_owned(), "[redacted]".into()))
+                into.push(self.field(object, field.to_owned(), "[redacted]".into()));
             }
             value => into.push(self.field(object, field.to_owned(), value.clone())),
         }

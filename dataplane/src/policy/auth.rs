@@ -6,7 +6,9 @@ mod basic;
 mod certificate;
 mod coming;
 mod credential;
+mod exclusion;
 mod external;
+mod forward;
 mod introspection;
 mod jwt;
 mod memory;
@@ -14,18 +16,13 @@ mod outside;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use ipnet::IpNet;
+use http::{HeaderName, StatusCode};
 use ravelin_snapshot::{
     PolicyKey,
     auth::{self, Effect, Mode},
-    path::is_within,
-    regex,
-    route::PathMatch,
 };
-use regex_automata::meta::Regex;
 
 use crate::{
     expression::{EvalError, Program, Scope},
@@ -38,8 +35,11 @@ pub use certificate::ClientChain;
 pub use coming::Coming;
 use coming::Evidence;
 pub(crate) use credential::cookies;
+use exclusion::{Exclusion, allows};
 pub use external::Aide;
 use external::{Copied, External, Missing, Outcome};
+pub use forward::Forwarded;
+pub(crate) use forward::looks_like;
 pub use outside::Outside;
 
 /// An AuthPolicy, ready to decide. Shared by all workers.
@@ -94,32 +94,6 @@ impl Admitted {
     pub fn by_no_policy() -> Self {
         Self { caller: Known::default(), strip: false, copied: None }
     }
-}
-
-/// Headers about the caller, ready to be set; without a value where its expression has none.
-#[derive(Debug)]
-pub struct Forwarded<'p> {
-    strip: bool,
-    /// A name may be there several times.
-    headers: Vec<(&'p HeaderName, Option<HeaderValue>)>,
-}
-
-impl Forwarded<'_> {
-    /// Whether this is one of them, under any spelling that a backend may take for the same.
-    pub(crate) fn owns(&self, name: &HeaderName) -> bool {
-        self.headers.iter().any(|(ours, _)| looks_like(name, ours))
-    }
-}
-
-struct Exclusion {
-    path: Path,
-    method: Option<Method>,
-}
-
-enum Path {
-    Exact(String),
-    Prefix(String),
-    Regex(Regex),
 }
 
 struct Rule {
@@ -374,74 +348,6 @@ impl AuthPolicy {
         }
         Ok(())
     }
-
-    /// What the backend is told about the caller: found out while the request is still as the client sent it.
-    pub fn forwarded<'p>(
-        &'p self,
-        admitted: &Admitted,
-        request: &RequestView<'_>,
-        route: &RuleName,
-        now: SystemTime,
-    ) -> Forwarded<'p> {
-        let scope = Scope { request, caller: &admitted.caller, route, now };
-        let value =
-            |program: &Program| program.eval_string(&scope).ok().and_then(|value| HeaderValue::from_str(&value).ok());
-        let mut headers: Vec<_> = self.forward.iter().map(|(name, program)| (name, value(program))).collect();
-        if let Some(external) = &self.external {
-            // What a client sends under these names never passes, whatever the service says.
-            headers.extend(external.copy.iter().map(|name| (name, None)));
-            let copied = admitted.copied.iter().flat_map(|copied| copied.iter());
-            headers.extend(copied.filter_map(|(name, value)| {
-                let name = external.copy.iter().find(|known| *known == name)?;
-                Some((name, Some(value.clone())))
-            }));
-        }
-        Forwarded { strip: admitted.strip, headers }
-    }
-
-    /// Takes credentials off the upstream request and sets the headers that tell the backend about the caller: always
-    /// over what the client sent, under any spelling that a backend may take for the same.
-    pub fn forward(&self, forwarded: &Forwarded<'_>, upstream: &mut HeaderMap) {
-        if let Some(authentication) = self.authentication.as_ref().filter(|_| forwarded.strip) {
-            authentication.strip(upstream);
-        }
-        if forwarded.headers.is_empty() {
-            return;
-        }
-        let names: Vec<HeaderName> = upstream.keys().filter(|name| forwarded.owns(name)).cloned().collect();
-        for name in names {
-            upstream.remove(name);
-        }
-        for (name, value) in &forwarded.headers {
-            if let Some(value) = value {
-                upstream.append(*name, value.clone());
-            }
-        }
-    }
-
-    /// The query without the credentials in it; borrowed if it stays as it is.
-    pub fn upstream_query<'q>(&self, admitted: &Admitted, query: &'q str) -> Cow<'q, str> {
-        match self.authentication.as_ref().filter(|_| admitted.strip) {
-            Some(authentication) => authentication.strip_query(query),
-            None => Cow::Borrowed(query),
-        }
-    }
-}
-
-/// CGI and its heirs read `_` and `-` in a header's name as the same, and some of them every mark.
-pub(crate) fn looks_like(name: &HeaderName, ours: &HeaderName) -> bool {
-    let same = |a: u8, b: u8| a == b || !(a.is_ascii_alphanumeric() || b.is_ascii_alphanumeric());
-    let (name, ours) = (name.as_str().as_bytes(), ours.as_str().as_bytes());
-    name.len() == ours.len() && name.iter().zip(ours).all(|(a, b)| same(*a, *b))
-}
-
-fn allows(network: &auth::Network, request: &RequestView<'_>) -> bool {
-    // A client that came over a socket for both families is still the IPv4 client that the ranges speak of.
-    let address = request.source.ip().to_canonical();
-    let within = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&address));
-    // One of whom nobody knows who it is may be one of those that are denied.
-    let unknown = address.is_unspecified() && !(network.allow.is_empty() && network.deny.is_empty());
-    !unknown && !within(&network.deny) && (network.allow.is_empty() || within(&network.allow))
 }
 
 fn forbidden(rule: &str) -> Denied {
@@ -477,27 +383,4 @@ fn refused_by(external: &External, missing: Missing) -> Denied {
 
 fn denied(reason: Reason, detail: Detail, why: Why) -> Denied {
     Denied { reject: Reject { reason, detail: Some(Box::new(detail)) }, why, coming: None }
-}
-
-impl Exclusion {
-    fn compile(said: &auth::Exclusion) -> Result<Self, String> {
-        let path = match &said.path {
-            PathMatch::Exact(path) => Path::Exact(path.clone()),
-            PathMatch::Prefix(prefix) => Path::Prefix(prefix.clone()),
-            PathMatch::Regex(pattern) => {
-                Path::Regex(regex::build(pattern, true).map_err(|error| format!("{pattern}: {error}"))?)
-            }
-        };
-        let method = said.method.as_deref().map(|method| method.parse().map_err(|_| format!("method {method}")));
-        Ok(Self { path, method: method.transpose()? })
-    }
-
-    fn holds(&self, request: &RequestView<'_>) -> bool {
-        let path = match &self.path {
-            Path::Exact(path) => path == request.path,
-            Path::Prefix(prefix) => is_within(request.path, prefix),
-            Path::Regex(regex) => regex.is_match(request.path),
-        };
-        path && self.method.as_ref().is_none_or(|method| method == request.method)
-    }
 }

@@ -43,19 +43,7 @@ pub(super) fn compile(
         cache_for,
         cache_key,
     } = said;
-    let protocol = match protocol.unwrap_or_default() {
-        ExternalAuthProtocol::Http => {
-            let path = path.as_deref().unwrap_or("/");
-            if !path.starts_with('/') || !path.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#') {
-                notes.invalid(field.member("path"), "this is no path", "Write it as /check.");
-            }
-            ExternalProtocol::Http { path: path.to_owned() }
-        }
-        ExternalAuthProtocol::Grpc => {
-            notes.unsupported(field.member("protocol"), protocol.as_ref());
-            return None;
-        }
-    };
+    let protocol = self::protocol(*protocol, path.as_deref(), field, notes)?;
     let millis = |said: &ravelin_crds::Duration| u64::try_from(said.get().as_millis()).unwrap_or(u64::MAX);
     let cache_for_ms = cache_for.as_ref().map_or(0, millis);
     if cache_key.is_some() && cache_for_ms == 0 {
@@ -96,6 +84,28 @@ pub(super) fn compile(
         cache_for_ms,
         cache_key,
     })
+}
+
+/// `None` and a note if it is not there yet.
+fn protocol(
+    said: Option<ExternalAuthProtocol>,
+    path: Option<&str>,
+    field: Field<'_>,
+    notes: &mut Notes,
+) -> Option<ExternalProtocol> {
+    match said.unwrap_or_default() {
+        ExternalAuthProtocol::Http => {
+            let path = path.unwrap_or("/");
+            if !path.starts_with('/') || !path.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#') {
+                notes.invalid(field.member("path"), "this is no path", "Write it as /check.");
+            }
+            Some(ExternalProtocol::Http { path: path.to_owned() })
+        }
+        ExternalAuthProtocol::Grpc => {
+            notes.unsupported(field.member("protocol"), said.as_ref());
+            None
+        }
+    }
 }
 
 /// In lower case, each once.

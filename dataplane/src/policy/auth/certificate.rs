@@ -35,8 +35,16 @@ pub struct ClientChain {
     server_name: Option<String>,
     /// Its own first; empty: it showed none.
     chain: Vec<CertificateDer<'static>>,
-    /// What the last policy made of it, and until when that holds, in seconds since the epoch.
-    judged: RefCell<Option<(u64, Result<Arc<Caller>, Refused>, u64)>>,
+    judged: RefCell<Option<Judged>>,
+}
+
+/// What the last policy made of it.
+#[derive(Debug)]
+struct Judged {
+    owner: u64,
+    known: Result<Arc<Caller>, Refused>,
+    /// In seconds since the epoch.
+    until: u64,
 }
 
 impl ClientChain {
@@ -104,7 +112,7 @@ impl Certificates {
         }
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut judged = shown.judged.borrow_mut();
-        if let Some((owner, known, until)) = &*judged
+        if let Some(Judged { owner, known, until }) = &*judged
             && *owner == self.owner
             && now < *until
         {
@@ -115,7 +123,7 @@ impl Certificates {
             // A flood of requests costs one look a second.
             Err(refused) => (Err(refused), now + 1),
         };
-        *judged = Some((self.owner, known.clone(), until));
+        *judged = Some(Judged { owner: self.owner, known: known.clone(), until });
         Some(known)
     }
 

@@ -3,10 +3,12 @@ mod methods;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use http::{HeaderMap, HeaderValue, Method};
 use ravelin_snapshot::{
     ObjectKey, Secret,
     auth::{ApiKey, ApiKeyMethod, CredentialSource, Exclusion},
     expression::{Attribute, Expression, Node},
+    route::PathMatch,
 };
 
 use super::*;

@@ -8,6 +8,6 @@ mod line;
 mod tests;
 mod writer;
 
-pub(crate) use line::{End, Line, Stamp};
+pub(crate) use line::{End, Fields, Line, Stamp};
 pub(crate) use writer::Feed;
 pub use writer::{Log, Sink};

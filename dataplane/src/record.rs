@@ -161,7 +161,7 @@ impl Record {
     pub fn rule(&mut self, rule: &Rule) {
         self.counted.set_route(&self.recorder.share, &rule.label);
         if let Some(line) = &mut self.line {
-            line.rule(&rule.name);
+            line.rule(&rule.logged);
         }
     }
 
@@ -180,7 +180,7 @@ impl Record {
             self.seats.answered(took);
         }
         if let Some(line) = &mut self.line {
-            line.backend(backend.label.name(), took);
+            line.backend(&backend.logged, took);
             if let Some(address) = endpoint {
                 line.endpoint(address);
             }

@@ -63,7 +63,7 @@ use self::{
     timer::{Expired, Timer},
     transport::Transport,
 };
-use crate::{metrics::Label, reject::Reason, request::Ours};
+use crate::{access_log::Fields, metrics::Label, reject::Reason, request::Ours};
 
 /// A backend and what lives of it: turns, counts of requests and connections, waiting requests. Shared by all workers; it
 /// moves to the next table when its configuration is equal, and endpoint by endpoint otherwise.
@@ -71,6 +71,8 @@ pub struct Backend {
     pub key: BackendKey,
     /// What its counts are under, from table to table.
     pub label: Arc<Label>,
+    /// In the access log.
+    pub(crate) logged: Fields,
     pub said: Part<backend::Backend>,
     pub retries: Arc<Retries>,
     pub breaker: Option<Arc<Breaker>>,
@@ -193,7 +195,19 @@ impl Backend {
             Breaker::new(key, said, before, now)
         });
         let mirrored = before.map_or_else(Arc::default, |before| Arc::clone(&before.mirrored));
-        Self { key: key.clone(), label, said: said.clone(), retries, breaker, mirrored, health, membership, transport }
+        let logged = Fields::backend(label.name());
+        Self {
+            key: key.clone(),
+            label,
+            logged,
+            said: said.clone(),
+            retries,
+            breaker,
+            mirrored,
+            health,
+            membership,
+            transport,
+        }
     }
 
     /// Of one of its endpoints; `None`: nobody looks after it.

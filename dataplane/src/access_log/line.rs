@@ -18,12 +18,43 @@ const MAX_FIELD: usize = 2048;
 /// Of addresses over IPv4.
 const LONGEST: &str = "\"255.255.255.255:65535\"";
 
+/// A field's beginning. One piece of memory, so that it is one copy.
+macro_rules! name {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 /// A JSON object that is being written. Fields that have nothing to say are absent.
 #[derive(Debug)]
 pub(crate) struct Line {
     text: Vec<u8>,
     /// Where the backend begins: the last call is the one that counts.
     backend_at: Option<usize>,
+}
+
+/// Fields of a rule or a backend, which are the same in many lines: written once.
+#[derive(Clone, Debug)]
+pub(crate) struct Fields(Box<[u8]>);
+
+impl Fields {
+    pub(crate) fn rule(name: &RuleName) -> Self {
+        Self::write(|line| {
+            let route = format!("{}/{}", name.namespace, name.route);
+            line.text(name!("route"), route.as_bytes());
+            line.text(name!("rule"), name.rule.as_bytes());
+        })
+    }
+
+    pub(crate) fn backend(name: &str) -> Self {
+        Self::write(|line| line.text(name!("backend"), name.as_bytes()))
+    }
+
+    fn write(write: impl FnOnce(&mut Line)) -> Self {
+        let mut line = Line { text: Vec::new(), backend_at: None };
+        write(&mut line);
+        Self(line.text.into())
+    }
 }
 
 /// How an answer ended.
@@ -84,13 +115,6 @@ fn stamp(second: u64) -> [u8; 20] {
     text
 }
 
-/// A field's beginning. One piece of memory, so that it is one copy.
-macro_rules! name {
-    ($name:literal) => {
-        concat!(",\"", $name, "\":")
-    };
-}
-
 impl Line {
     /// `space` is memory to write in.
     pub(crate) fn begin(space: Vec<u8>, now: SystemTime, stamp: &Stamp, method: &Method, version: Version) -> Self {
@@ -129,14 +153,8 @@ impl Line {
         self.text(name!("userAgent"), agent);
     }
 
-    pub(crate) fn rule(&mut self, name: &RuleName) {
-        self.name(name!("route"));
-        self.text.push(b'"');
-        self.escape(name.namespace.as_bytes());
-        self.text.push(b'/');
-        self.escape(name.route.as_bytes());
-        self.text.push(b'"');
-        self.text(name!("rule"), name.rule.as_bytes());
+    pub(crate) fn rule(&mut self, rule: &Fields) {
+        self.text.extend_from_slice(&rule.0);
     }
 
     /// Never a credential: who the caller is.
@@ -145,9 +163,9 @@ impl Line {
     }
 
     /// What was said of a backend before is taken back.
-    pub(crate) fn backend(&mut self, name: &str, took: Duration) {
+    pub(crate) fn backend(&mut self, backend: &Fields, took: Duration) {
         self.text.truncate(*self.backend_at.get_or_insert(self.text.len()));
-        self.text(name!("backend"), name.as_bytes());
+        self.text.extend_from_slice(&backend.0);
         self.millis(name!("backendMs"), took);
     }
 

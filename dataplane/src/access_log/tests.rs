@@ -96,9 +96,9 @@ fn a_line_says_who_asked_for_what_and_what_came_of_it() {
     line.target(b"r-1", "shop.example", "/orders/7");
     line.user_agent(b"curl/8");
     let name = RuleName { namespace: "shop".into(), route: "orders".into(), rule: "read".into() };
-    line.rule(&name);
+    line.rule(&Fields::rule(&name));
     line.caller("acme");
-    line.backend("Service/shop/orders:80", Duration::from_micros(1_002));
+    line.backend(&Fields::backend("Service/shop/orders:80"), Duration::from_micros(1_002));
     line.endpoint(([10, 0, 0, 1], 8080).into());
     line.answered(StatusCode::GATEWAY_TIMEOUT, Some(Reason::BackendTimeout));
     let expected = json!({

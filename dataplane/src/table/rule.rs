@@ -11,6 +11,7 @@ use ravelin_snapshot::{
 
 use super::{Slot, Slots, extras::Extras};
 use crate::{
+    access_log::Fields,
     filter::{DirectResponse, Filters, HeaderEdits, Redirect, Rewrite, header_name},
     metrics::Label,
     policy::{auth::AuthPolicy, limit::RateLimitPolicy},
@@ -22,6 +23,8 @@ use crate::{
 /// One rule of a route.
 pub struct Rule {
     pub name: RuleName,
+    /// In the access log.
+    pub(crate) logged: Fields,
     /// Of the route.
     pub label: Arc<Label>,
     pub auth: Guard,
@@ -127,6 +130,7 @@ impl Names<'_> {
         let route::Timeouts { request_ms, backend_request_ms, stream_idle_ms, deadline_header } = &said.timeouts;
         let deadline_header = deadline_header.as_deref().map(header_name).transpose()?;
         Ok(Rule {
+            logged: Fields::rule(&name),
             name,
             label: Arc::clone(label),
             auth: guard(&said.auth, self.auth)?,

@@ -101,7 +101,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        for pid in self.tree().unwrap_or_default().into_iter().rev() {
+        // The parent first: nginx replaces a worker that is gone.
+        for pid in self.tree().unwrap_or_default() {
             drop(Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status());
         }
         drop(self.child.wait());

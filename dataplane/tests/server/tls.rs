@@ -129,51 +129,12 @@ async fn of_certificates_for_one_name_the_one_that_holds_is_served_and_if_none_d
 
 /// The certificate that a client is offered, whatever it thinks of it.
 async fn offered(gateway: &Gateway, name: &str) -> Vec<u8> {
-    #[derive(Debug, Default)]
-    struct Sees(Mutex<Vec<u8>>);
-
-    impl ServerCertVerifier for Sees {
-        fn verify_server_cert(
-            &self,
-            leaf: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, rustls::Error> {
-            *self.0.lock().unwrap() = leaf.to_vec();
-            Err(rustls::Error::General("seen".to_owned()))
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            unreachable!("it has refused")
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            unreachable!("it has refused")
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-        }
-    }
-
-    let sees = Arc::new(Sees::default());
+    let witness = Arc::new(Witness { takes: false, ..Witness::default() });
     let mut config = ClientConfig::clone(&trusting(&[], &[]));
-    config.dangerous().set_certificate_verifier(Arc::<Sees>::clone(&sees));
+    config.dangerous().set_certificate_verifier(Arc::<Witness>::clone(&witness));
     connect(gateway, &Arc::new(config), name).await.unwrap_err();
-    let seen = sees.0.lock().unwrap();
-    seen.clone()
+    let leaf = witness.leaf.lock().unwrap();
+    leaf.clone()
 }
 
 #[tokio::test]
@@ -315,21 +276,29 @@ async fn the_key_exchange_is_post_quantum_with_whoever_can_and_classical_with_ot
     }
 }
 
-/// Believes every certificate, and keeps what came with it.
+/// Keeps the certificate that it is offered and what came with it, and takes it or not, whatever it is.
 #[derive(Debug, Default)]
-struct Stapled(Mutex<Vec<u8>>);
+struct Witness {
+    takes: bool,
+    leaf: Mutex<Vec<u8>>,
+    staple: Mutex<Vec<u8>>,
+}
 
-impl ServerCertVerifier for Stapled {
+impl ServerCertVerifier for Witness {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         ocsp: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        *self.0.lock().unwrap() = ocsp.to_vec();
-        Ok(ServerCertVerified::assertion())
+        *self.leaf.lock().unwrap() = leaf.to_vec();
+        *self.staple.lock().unwrap() = ocsp.to_vec();
+        match self.takes {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(rustls::Error::General("seen".to_owned())),
+        }
     }
 
     fn verify_tls12_signature(
@@ -369,12 +338,12 @@ async fn a_staple_of_the_secret_goes_with_its_certificate_and_no_other() {
     for (name, expected) in [("a.example", &[0x30, 3, 0x0a, 1, 0][..]), ("b.example", &[])] {
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let stapled = Arc::new(Stapled::default());
+            let witness = Arc::new(Witness { takes: true, ..Witness::default() });
             let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
-            let verifier = Arc::clone(&stapled);
+            let verifier = Arc::<Witness>::clone(&witness);
             let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
             connect(&gateway, &Arc::new(config), name).await.unwrap();
-            assert_eq!(*stapled.0.lock().unwrap(), expected, "{name} {version:?}");
+            assert_eq!(*witness.staple.lock().unwrap(), expected, "{name} {version:?}");
         }
     }
 }

@@ -181,6 +181,7 @@ fn authentication(
         basic,
         client_certificate,
         introspection,
+        oidc: None,
     }
 }
 

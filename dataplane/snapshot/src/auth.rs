@@ -69,6 +69,8 @@ pub struct Authentication {
     pub client_certificate: Option<CertificateMethod>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub introspection: Option<IntrospectionMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcMethod>,
 }
 
 /// Certificates that clients show in the TLS handshake.
@@ -107,6 +109,27 @@ pub struct IntrospectionMethod {
     pub timeout_ms: u64,
     /// Without an answer the caller is anonymous, rather than refused.
     pub allow_on_failure: bool,
+}
+
+/// Log-in of browsers (OpenID Connect Core 1.0, authorization code with PKCE).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OidcMethod {
+    /// `http` or `https`; the claim `iss`, exactly.
+    pub issuer: String,
+    /// PEM of the authorities to trust; absent: the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<String>,
+    pub client_id: String,
+    pub client_secret: Secret,
+    /// `openid` is one of them.
+    pub scopes: Vec<String>,
+    /// In normal form, and not `logout_path`.
+    pub redirect_path: String,
+    pub logout_path: String,
+    /// A token; over TLS `__Host-` comes before it.
+    pub cookie: String,
+    pub ttl_ms: u64,
 }
 
 /// Another service that says whether a request may pass, asked after the rules.

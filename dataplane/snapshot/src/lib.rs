@@ -40,4 +40,4 @@ pub use snapshot::{Revision, Snapshot};
 /// The version of all forms here, on the wire and on disk. It goes up with every change of one, and gets a golden file of
 /// its own (`tests/golden/form-FORM.json`), which holds the form of the parts; two versions refuse each other's data and
 /// say so.
-pub const FORM: u32 = 9;
+pub const FORM: u32 = 10;

@@ -12,7 +12,7 @@ use ravelin_snapshot::{
     auth::{
         ApiKey, ApiKeyMethod, AuthPolicy, Authentication, AuthorizationRule, BasicMethod, BasicUser,
         CertificateIdentity, CertificateMethod, CredentialSource, Effect, Exclusion, External, ExternalProtocol,
-        ForwardedHeader, IntrospectionMethod, Mode, Network,
+        ForwardedHeader, IntrospectionMethod, Mode, Network, OidcMethod,
     },
     backend::{
         ActiveCheck, Address, Algorithm, AltName, Backend, BackendKey, BackendKind, Balancing, Breaker,
@@ -195,6 +195,17 @@ fn add_auth(snapshot: &mut Snapshot) {
             cache_for_ms: 1,
             timeout_ms: 2,
             allow_on_failure: true,
+        }),
+        oidc: Some(OidcMethod {
+            issuer: "https://id.example".into(),
+            authorities: Some("pem".into()),
+            client_id: "web".into(),
+            client_secret: Secret::new("hunter2"),
+            scopes: vec!["openid".into()],
+            redirect_path: "/oauth2/callback".into(),
+            logout_path: "/logout".into(),
+            cookie: "sid".into(),
+            ttl_ms: 1,
         }),
     };
     let rule = |name: &str, effect| AuthorizationRule { name: name.into(), effect, when: says(Node::Bool(true)) };

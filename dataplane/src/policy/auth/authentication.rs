@@ -59,8 +59,19 @@ impl Authentication {
         before: Option<&Self>,
         outside: &Outside,
     ) -> Result<Self, String> {
-        let auth::Authentication { keep_credentials, optional, jwt, api_key, basic, client_certificate, introspection } =
-            said;
+        let auth::Authentication {
+            keep_credentials,
+            optional,
+            jwt,
+            api_key,
+            basic,
+            client_certificate,
+            introspection,
+            oidc,
+        } = said;
+        if oidc.is_some() {
+            return Err("log-in is not implemented yet".to_owned());
+        }
         let mut places = Places::default();
         if let Some(method) = jwt {
             for (bit, provider) in method.providers.iter().enumerate() {

@@ -171,6 +171,13 @@ pub struct Forward {
     pub fallback: Option<Fallback>,
 }
 
+impl Forward {
+    /// The rule's, and then those of its backends.
+    pub fn all_mirrors(&self) -> impl Iterator<Item = &Mirror> {
+        self.mirrors.iter().chain(self.backends.iter().flat_map(|backend| &backend.mirrors))
+    }
+}
+
 /// When a request is sent again, within the budgets of its backends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -252,6 +259,9 @@ pub struct WeightedBackend {
     pub response_headers: HeaderChanges,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
+    /// Who gets copies of the requests to this backend, besides those of the rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<Mirror>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

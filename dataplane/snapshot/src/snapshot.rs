@@ -141,7 +141,7 @@ fn targets(rule: &Rule) -> impl Iterator<Item = &BackendKey> {
         Fallback::Respond(_) => None,
     });
     let weighted = forward.into_iter().flat_map(|forward| forward.backends.iter().map(|backend| &backend.target));
-    let mirrors = forward.into_iter().flat_map(|forward| forward.mirrors.iter().map(|mirror| &mirror.backend));
+    let mirrors = forward.into_iter().flat_map(|forward| forward.all_mirrors()).map(|mirror| &mirror.backend);
     let called = weighted.chain(fallback).filter_map(|target| match target {
         Target::Backend(key) => Some(key),
         Target::Reject(_) => None,

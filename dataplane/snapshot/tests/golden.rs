@@ -342,6 +342,7 @@ fn forward(fallback: Fallback) -> Action {
         request_headers: changes(),
         response_headers: changes(),
         rewrite: Some(rewrite(PathRewrite::Full("/all".into()))),
+        mirrors: vec![Mirror { backend: elsewhere(), numerator: 2, denominator: 5 }],
     };
     Action::Forward(Forward {
         backends: vec![share(Target::Backend(service())), share(Target::Reject(Broken::BackendInvalid))],

@@ -51,6 +51,7 @@ fn forward() -> route::Action {
             request_headers: Default::default(),
             response_headers: Default::default(),
             rewrite: None,
+            mirrors: Vec::new(),
         }],
         rewrite: Some(route::Rewrite { hostname: None, path: Some(route::PathRewrite::Prefix("/v1".into())) }),
         balancing: None,

@@ -59,7 +59,7 @@ pub(super) async fn forward(
     {
         ours.insert(request.headers_mut()); // for copies, and calls that outlive the request
     }
-    mirror::send(exchange, forward, &request);
+    mirror::send(exchange, forward, turn, &request);
     let wants_upgrade = request.headers().contains_key(http::header::UPGRADE);
     let fate = request.body().fate();
     let sent = match share.map(|share| share.to) {

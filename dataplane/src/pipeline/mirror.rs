@@ -22,12 +22,13 @@ const TIME: Duration = Duration::from_secs(30);
 /// Of a copy's answer, at most so much is read before its connection is closed instead.
 const READ: usize = 1 << 20;
 
-/// Sends copies of `request` to those whose turn it is, once its body is there: all of it has been sent on then.
-pub(super) fn send(exchange: &Exchange<'_>, forward: &Forward, request: &Request<Upload>) {
+/// Sends copies of `request`, which goes to the backend of `turn`, to those whose turn it is, once its body is there: all of it has been sent on then.
+pub(super) fn send(exchange: &Exchange<'_>, forward: &Forward, turn: Option<usize>, request: &Request<Upload>) {
     let Some(extras) = forward.extras.as_deref() else { return };
     let upgrade = request.headers().contains_key(header::UPGRADE);
     let mut copies = Vec::new();
-    for Mirror { backend, rotation } in &extras.mirrors {
+    let mirrors = extras.mirrors.iter().filter(|mirror| mirror.only.is_none() || mirror.only == turn);
+    for Mirror { backend, rotation, .. } in mirrors {
         let backend = exchange.table.backend(*backend);
         if rotation.turn() == Some(0)
             && !upgrade

@@ -38,6 +38,8 @@ pub enum Carrier {
 
 /// Who gets copies of requests.
 pub struct Mirror {
+    /// Of the rule's backends with a share, the one whose requests are copied; `None`: of all.
+    pub only: Option<usize>,
     pub backend: Slot,
     /// Place 0 is a copy's turn; exact over time.
     pub rotation: Rotation,
@@ -58,10 +60,13 @@ impl Extras {
         filters: Option<&filter::Filters>,
     ) -> Result<Option<Box<Self>>, String> {
         let coalesce = filters.and_then(|filters| filters.coalesce.as_ref());
-        if said.session.is_none() && said.mirrors.is_empty() && coalesce.is_none() {
+        if said.session.is_none() && said.all_mirrors().next().is_none() && coalesce.is_none() {
             return Ok(None);
         }
-        let mirrors = said.mirrors.iter().map(|said| mirror(names, said));
+        let shares = said.backends.iter().filter(|backend| backend.weight > 0).enumerate();
+        let own =
+            shares.flat_map(|(at, backend)| backend.mirrors.iter().map(move |said| mirror(names, Some(at), said)));
+        let mirrors = said.mirrors.iter().map(|said| mirror(names, None, said)).chain(own);
         Ok(Some(Box::new(Self {
             session: said.session.as_deref().map(|session| self::session(session, &said.backends)).transpose()?,
             mirrors: mirrors.collect::<Result<_, _>>()?,
@@ -98,10 +103,10 @@ fn arms(backends: &[route::WeightedBackend]) -> Vec<u64> {
     (0..names.len()).map(|at| arm(&format!("{}#{}", names[at], number(at)))).collect()
 }
 
-fn mirror(names: &Names<'_>, said: &route::Mirror) -> Result<Mirror, String> {
+fn mirror(names: &Names<'_>, only: Option<usize>, said: &route::Mirror) -> Result<Mirror, String> {
     let route::Mirror { backend, numerator, denominator } = said;
     let rest = denominator.checked_sub(*numerator).ok_or("a mirror of more than all")?;
-    Ok(Mirror { backend: names.backend(backend)?, rotation: Rotation::new([*numerator, rest]) })
+    Ok(Mirror { only, backend: names.backend(backend)?, rotation: Rotation::new([*numerator, rest]) })
 }
 
 fn coalesce(said: &filter::Coalesce) -> Result<Coalesce, String> {

@@ -77,6 +77,7 @@ pub(crate) fn forward(backend: BackendKey) -> Action {
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         rewrite: None,
+        mirrors: Vec::new(),
     };
     Action::Forward(Forward {
         backends: vec![share],

@@ -1,6 +1,6 @@
 //! Copies of requests: they go to another backend, and nothing of them is felt.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::Method;
@@ -13,7 +13,7 @@ use ravelin_snapshot::{
     HostPattern, ObjectKey, Part, Snapshot,
     auth::Mode,
     rate_limit::{Count, Limit, Phase, RateLimitPolicy, TokenBucket},
-    route::{Action, Forward, Guard, Mirror, Route},
+    route::{Action, Forward, Guard, Mirror, Route, Target, WeightedBackend},
 };
 
 use crate::gateway::{Gateway, add_backend, echo, forward, route};
@@ -72,6 +72,35 @@ async fn a_copy_is_the_request_that_the_backend_gets_with_its_body() {
             assert_eq!((one.body_bytes, &one.body), (other.body_bytes, &other.body));
         }
     }
+}
+
+#[tokio::test]
+async fn of_the_requests_to_one_backend_alone_copies_are_sent_if_it_says_so() {
+    let (one, other, shadow) = (echo(), echo(), echo());
+    let mut snapshot = mirrored(&one, shadow.address(), 0, 1);
+    let key = add_backend(&mut snapshot, "other", other.address());
+    let shadow_key = snapshot.backends.iter().map(|(key, _)| key).find(|key| key.name == "shadow").unwrap().clone();
+    let all = ObjectKey::new("shop", "all");
+    let mut split: Route = snapshot.routes.get(&all).unwrap().value().as_ref().clone();
+    let Action::Forward(to) = &mut split.rules[0].action else { unreachable!("it forwards") };
+    let copied = WeightedBackend {
+        target: Target::Backend(key),
+        mirrors: vec![Mirror { backend: shadow_key, numerator: 1, denominator: 2 }],
+        ..to.backends[0].clone()
+    };
+    // Before it stands one without a share, which has no turn.
+    to.backends.insert(0, WeightedBackend { weight: 0, ..copied.clone() });
+    to.backends.push(copied);
+    snapshot.routes.insert(all, Part::new(split));
+    let gateway = Gateway::start(snapshot).await;
+    let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
+    for at in 0..80 {
+        assert_eq!(client.get(&format!("/{at}")).await.unwrap().status, 200);
+    }
+    outcome(&gateway, "answered", 20).await;
+    assert_eq!((one.requests(), other.requests(), shadow.requests()), (40, 40, 20));
+    let theirs: BTreeSet<String> = other.seen().into_iter().map(|seen| seen.path).collect();
+    assert!(shadow.seen().into_iter().all(|seen| theirs.contains(&seen.path)), "and none of another's");
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! What a rule does with its requests.
 
 use ravelin_crds::{BackendRef, Fallback, LoadBalancing, RequestMirror, Retry};
-use ravelin_snapshot::route::{self, Action, DirectResponse, Forward, Redirect, Rewrite, Session, WeightedBackend};
+use ravelin_snapshot::route::{
+    self, Action, DirectResponse, Forward, Redirect, Rewrite, Session, Target, WeightedBackend,
+};
 
 use super::{filter, mirror, retry};
 use crate::{
@@ -60,7 +62,7 @@ pub(super) fn compile(
         let field = field.member("fallback");
         self::fallback(work, reads, notes, field, said.namespace, fallback)
     });
-    let mirrors = mirror::compile(work, reads, notes, field.member("filters"), said);
+    let mirrors = mirror::compile(work, reads, notes, field.member("filters"), said.namespace, said.mirrors);
     if answers && !mirrors.is_empty() {
         let message = "a rule that redirects or answers itself sends no copies";
         notes.warning(field.member("filters"), Reason::Suspicious, message, "Leave requestMirror out.");
@@ -92,13 +94,15 @@ fn backends(
         let field = field.item(index);
         let target = reference::backend(work, reads, notes, field, said.namespace, BackendReference::from(reference));
         let filters_field = field.member("filters");
-        for (at, _) in mirror::said(&reference.filters) {
-            notes.unsupported(filters_field.item(at).member("requestMirror"), Some(&()));
+        let copied = mirror::said(&reference.filters);
+        let mut mirrors = mirror::compile(work, reads, notes, filters_field, said.namespace, &copied);
+        if matches!(target, Target::Reject(_)) {
+            mirrors.clear(); // no request goes there
         }
         let filters = filter::compile(&reference.filters, said.prefixed, filters_field, notes);
         let filter::Filters { request_headers, response_headers, rewrite, redirect, respond, others } = filters;
         if !others.is_empty() {
-            let message = "a backend's filters change headers, host and path alone";
+            let message = "a backend's filters change headers, host and path, and send copies, alone";
             notes.invalid(filters_field, message, "Move the filter to the rule.");
         }
         if redirect.is_some() || respond.is_some() {
@@ -109,7 +113,7 @@ fn backends(
         if weight > grammar::MAX_WEIGHT {
             notes.invalid(field.member("weight"), "the weight is too large", "Use 0 to 1000000.");
         }
-        backends.push(WeightedBackend { weight, target, request_headers, response_headers, rewrite });
+        backends.push(WeightedBackend { weight, target, request_headers, response_headers, rewrite, mirrors });
     }
     backends
 }

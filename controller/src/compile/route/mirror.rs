@@ -3,7 +3,6 @@
 use ravelin_crds::{RequestMirror, RouteFilter};
 use ravelin_snapshot::route::{Mirror, Target};
 
-use super::action::Said;
 use crate::compile::{
     notes::{Field, Notes},
     reference::{self, BackendReference},
@@ -21,15 +20,16 @@ pub(super) fn compile(
     reads: &mut Reads,
     notes: &mut Notes,
     filters: Field<'_>,
-    said: &Said<'_>,
+    namespace: &str,
+    said: &[(usize, &RequestMirror)],
 ) -> Vec<Mirror> {
-    let mut mirrors = Vec::with_capacity(said.mirrors.len());
-    for (at, mirror) in said.mirrors {
+    let mut mirrors = Vec::with_capacity(said.len());
+    for (at, mirror) in said {
         let item = filters.item(*at);
         let field = item.member("requestMirror");
         let (numerator, denominator) = part(mirror, field, notes);
         let to = BackendReference::from(&mirror.backend_ref);
-        let target = reference::backend(work, reads, notes, field.member("backendRef"), said.namespace, to);
+        let target = reference::backend(work, reads, notes, field.member("backendRef"), namespace, to);
         if let (Target::Backend(backend), 1..) = (target, numerator) {
             mirrors.push(Mirror { backend, numerator, denominator });
         }

@@ -29,7 +29,7 @@ use crate::{
     record::{Record, Recorded},
     reject::{Reason, Refused, Reject},
     request::{self, Caller, Connection, RequestView, Target, X_REQUEST_ID},
-    server::Worker,
+    server::{WebSocket, Worker},
     table::{
         Found, Table,
         rule::{Action, Guard, Rule},
@@ -64,13 +64,14 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
     let web = grpc.then(|| Web::of(request.headers())).flatten();
     let head = request.method() == Method::HEAD;
     let http2 = request.version() == Version::HTTP_2;
+    let websocket = http2.then(|| request.extensions().get::<WebSocket>().cloned()).flatten();
     let settings = &worker.settings;
     let (now, clock) = (Instant::now(), SystemTime::now());
     let record = RefCell::new(Record::begin(&worker.recorder, now, clock, &request));
     request.body().count(|| record.borrow_mut().received());
     let target = Target::read(&request, connection, id.clone(), &settings.trusted_proxies, &settings.bounds);
     let homeward = Cell::new(None);
-    let answered = match &target {
+    let mut answered = match &target {
         Ok(target) => {
             record.borrow_mut().target(target);
             let table = &*table;
@@ -94,6 +95,13 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
             Err(reject.clone())
         }
     };
+    if let (Some(websocket), Ok(answer)) = (websocket, &answered)
+        && !websocket.may_have(answer)
+    {
+        // A plain answer, of ours or of a backend's, to who asked for another protocol.
+        let ours = matches!(answer.body(), AnswerBody::Own(_));
+        answered = Err(if ours { Reason::BadRequest } else { Reason::BackendRefused }.into());
+    }
     let malformed =
         matches!(&answered, Err(reject) if matches!(reject.reason, Reason::BadRequest | Reason::HeadersTooLarge));
     let mut answer = answered.unwrap_or_else(|reject| {

@@ -39,7 +39,7 @@ use crate::{
     session::{SealError, Seals},
     table::Table,
 };
-pub(crate) use connection::ClientBody;
+pub(crate) use connection::{ClientBody, WebSocket};
 #[cfg(test)]
 pub(crate) use connection::http1::builder as http1_builder;
 pub use lifecycle::{NotReady, Origin, Progress, Stage};

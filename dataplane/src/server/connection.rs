@@ -22,6 +22,7 @@ use super::{
 };
 use crate::request::{Connection, Scheme};
 use exchange::Line;
+pub(crate) use http2::WebSocket;
 pub(crate) use plain::ClientBody;
 
 /// Why a connection ends before its first request.

@@ -138,7 +138,7 @@ async fn policies_and_backends_refuse_as_they_do_otherwise() {
     let mut snapshot = Snapshot::default();
     add_route(&mut snapshot, "own", HostPattern::Any, say("hello"));
     gateway.publish(snapshot).await;
-    assert_eq!(status(&mut client, "websocket").await, 502, "a success would mean that it is open");
+    assert_eq!(status(&mut client, "websocket").await, 400, "a success would mean that it is open");
     let mut snapshot = Snapshot::default();
     let backend = add_backend(&mut snapshot, "lies", lies.address());
     add_route(&mut snapshot, "lies", HostPattern::Any, forward(backend));

@@ -25,6 +25,7 @@ use super::{
     watchdog::{Verdict, Watchdog},
 };
 use crate::Bounds;
+pub(crate) use websocket::WebSocket;
 
 /// A peer that does not answer a ping is gone.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -65,13 +66,15 @@ pub(super) async fn serve(line: Line, stream: Stream) {
         let progress = Rc::<Progress>::default();
         next.replace(Some(Rc::clone(&progress)));
         let websocket = websocket::ask(&mut request);
-        if websocket.is_some() {
+        let asks = websocket.is_some();
+        if let Some(websocket) = websocket {
+            request.extensions_mut().insert(websocket);
             request.extensions_mut().insert(open.clone());
         }
         async move {
             let mut answered = line.answer(request, Some(progress)).await;
-            if let (Some(websocket), Ok(answer)) = (websocket, &mut answered) {
-                websocket.answer(answer);
+            if asks && let Ok(answer) = &mut answered {
+                WebSocket::answer(answer);
             }
             drop(open);
             answered

@@ -1,6 +1,8 @@
 //! WebSocket over a stream of HTTP/2 (RFC 8441), for backends that know it over HTTP/1.1 alone (RFC 6455): the request becomes
 //! the upgrade that it stands for, so that routes and policies see one form of it, and the answer to that is turned back.
 
+use std::sync::Arc;
+
 use aws_lc_rs::{digest, rand};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -9,13 +11,14 @@ use hyper::ext::Protocol;
 /// What a server adds to a key (RFC 6455, 4.2.2).
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// What a backend has to say to be believed.
-pub(super) struct Asked {
-    accept: String,
+/// With a request that is such an upgrade: what a backend has to say to be believed.
+#[derive(Clone)]
+pub(crate) struct WebSocket {
+    accept: Arc<str>,
 }
 
 /// An extended CONNECT becomes a GET that asks for an upgrade. Another protocol stays what it is, which is refused.
-pub(super) fn ask<B>(request: &mut Request<B>) -> Option<Asked> {
+pub(super) fn ask<B>(request: &mut Request<B>) -> Option<WebSocket> {
     if request.method() != Method::CONNECT || request.extensions().get::<Protocol>()?.as_str() != "websocket" {
         return None;
     }
@@ -27,20 +30,23 @@ pub(super) fn ask<B>(request: &mut Request<B>) -> Option<Asked> {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(&key).ok()?);
-    Some(Asked { accept: accept(&key) })
+    Some(WebSocket { accept: accept(&key).into() })
 }
 
-impl Asked {
-    /// A 101 is a 200 here. Any other success would say that the stream is open, which it is not.
-    pub(super) fn answer<B>(&self, answer: &mut Response<B>) {
+impl WebSocket {
+    /// Whether it may be told. A success that is no agreement would say that the stream is open, which it is not.
+    pub(crate) fn may_have<B>(&self, answer: &Response<B>) -> bool {
         let said = answer.headers().get(header::SEC_WEBSOCKET_ACCEPT);
         let agreed = answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && is_websocket(answer.headers())
             && said.is_some_and(|said| said.as_bytes() == self.accept.as_bytes());
-        if agreed {
+        agreed || !(answer.status().is_success() || answer.status().is_informational())
+    }
+
+    /// A 101 is a 200 here.
+    pub(super) fn answer<B>(answer: &mut Response<B>) {
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             *answer.status_mut() = StatusCode::OK;
-        } else if answer.status().is_success() || answer.status().is_informational() {
-            *answer.status_mut() = StatusCode::BAD_GATEWAY;
         }
         const OF_HTTP1: [HeaderName; 3] = [header::CONNECTION, header::UPGRADE, header::SEC_WEBSOCKET_ACCEPT];
         for name in OF_HTTP1 {
@@ -69,13 +75,14 @@ mod tests {
 
     #[test]
     fn a_success_that_opens_nothing_is_none() {
-        let asked = Asked { accept: "right".to_owned() };
+        let asked = WebSocket { accept: "right".into() };
         for (status, upgrade, accept, expected) in [
-            (101, "WebSocket", "right", 200),
-            (101, "websocket", "wrong", 502),
-            (101, "other", "right", 502),
-            (200, "websocket", "right", 502),
-            (404, "", "", 404),
+            (101, "WebSocket", "right", Some(200)),
+            (101, "websocket", "wrong", None),
+            (101, "other", "right", None),
+            (200, "websocket", "right", None),
+            (204, "", "", None),
+            (404, "", "", Some(404)),
         ] {
             let mut answer = Response::builder()
                 .status(status)
@@ -85,8 +92,9 @@ mod tests {
                 .header("sec-websocket-protocol", "chat")
                 .body(())
                 .unwrap();
-            asked.answer(&mut answer);
-            assert_eq!(answer.status(), expected, "{status} {upgrade} {accept}");
+            assert_eq!(asked.may_have(&answer), expected.is_some(), "{status} {upgrade} {accept}");
+            WebSocket::answer(&mut answer);
+            assert!(expected.is_none_or(|expected| answer.status() == expected), "{status} {upgrade} {accept}");
             assert_eq!(answer.headers().keys().collect::<Vec<_>>(), ["sec-websocket-protocol"]);
         }
     }

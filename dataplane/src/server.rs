@@ -36,12 +36,12 @@ use crate::{
     metrics::{Metrics, Standing},
     policy::limit::{Ledger, SharedStore},
     receiver,
-    session::{SealError, Seals},
+    session::{self, SealError, Seals},
     table::Table,
 };
-pub(crate) use connection::{ClientBody, WebSocket};
 #[cfg(test)]
 pub(crate) use connection::http1::builder as http1_builder;
+pub(crate) use connection::{ClientBody, WebSocket};
 pub use lifecycle::{NotReady, Origin, Progress, Stage};
 pub use stream::Open;
 pub use worker::Worker;
@@ -59,7 +59,7 @@ pub struct Shared {
     secure: AtomicUsize,
     pub metrics: Arc<Metrics>,
     log: Option<Arc<Log>>,
-    pub(crate) seals: Seals,
+    pub(crate) seals: Arc<session::Current>,
     tls: tls::Acceptor,
     pub addresses: Addresses,
     pub started: Instant,
@@ -170,7 +170,7 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
     let counts = settings.store.clone().map(|settings| SharedStore::new(settings, runtime.clone()));
     let table = Arc::new(ArcSwap::from_pointee(Table::empty(ledger, counts.clone(), runtime)));
     let metrics = Arc::<Metrics>::default();
-    let seals = seals(&settings)?;
+    let seals = Arc::new(session::Current::from_pointee(seals(&settings)?));
     let log = settings.access_log.start(&metrics).map_err(StartError::AccessLog)?;
     let shared = Arc::new(Shared {
         tls: tls::Acceptor::new(Arc::clone(&table))?,
@@ -187,6 +187,9 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
         settings,
     });
     let mut tasks = tokio::task::JoinSet::new();
+    if let Some(path) = shared.settings.session_key.clone() {
+        tasks.spawn(session::follow(path, Arc::clone(&shared.seals)));
+    }
     if let Some(counts) = counts {
         let (tried, first) = tokio::sync::oneshot::channel();
         tasks.spawn(counts.keep_connected(tried));

@@ -10,8 +10,11 @@ use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::{
     aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     digest::{Context, SHA256},
@@ -26,6 +29,9 @@ const TAG: usize = 16;
 
 /// Characters of a value.
 pub(crate) const VALUE: usize = (NONCE_LEN + TICKET + TAG) * 4 / 3 + 1;
+
+/// Between two looks at the file of keys.
+const EVERY: Duration = Duration::from_secs(2);
 
 /// Bytes of a key as somebody writes it, at least.
 const SHORTEST: usize = 32;
@@ -47,8 +53,15 @@ pub(crate) struct Ticket {
 
 /// The first key seals, all open: so keys are replaced without an end of sessions.
 pub struct Seals {
-    keys: Vec<LessSafeKey>,
+    keys: Vec<Arc<LessSafeKey>>,
+    /// Of them those that are said; the others are those that were said before.
+    said: usize,
+    /// Of the text that says them.
+    digest: [u8; 32],
 }
+
+/// Seals that may be replaced at any time.
+pub(crate) type Current = ArcSwap<Seals>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
@@ -63,12 +76,16 @@ pub enum SealError {
 impl Seals {
     /// Nobody else has it, and nobody will have had it after this process.
     pub(crate) fn random() -> Result<Self, SealError> {
-        Ok(Self { keys: vec![key(&random()?)] })
+        let random = random()?;
+        Ok(Self { keys: vec![key(&random)], said: 1, digest: digest(&random) })
     }
 
     /// One key a line, the newest first.
     pub(crate) fn read(path: &Path) -> Result<Self, SealError> {
-        let text = fs::read_to_string(path)?;
+        Self::parse(&fs::read_to_string(path)?)
+    }
+
+    fn parse(text: &str) -> Result<Self, SealError> {
         let mut keys = Vec::new();
         for (at, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
             if line.len() < SHORTEST {
@@ -76,7 +93,16 @@ impl Seals {
             }
             keys.push(key(line.as_bytes()));
         }
-        if keys.is_empty() { Err(SealError::Empty) } else { Ok(Self { keys }) }
+        match keys.len() {
+            0 => Err(SealError::Empty),
+            said => Ok(Self { keys, said, digest: digest(text.as_bytes()) }),
+        }
+    }
+
+    /// What `before` sealed is opened still, until the next time: other replicas may learn of it later.
+    fn after(mut self, before: &Self) -> Self {
+        self.keys.extend_from_slice(&before.keys[..before.said]);
+        self
     }
 
     /// The key that is kept in the folder; it is made if there is none.
@@ -115,6 +141,33 @@ impl Seals {
             let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed).ok()?;
             Ticket::read(opened)
         })
+    }
+}
+
+/// Reads the file again and again, for a Secret in a volume is replaced without a sign to whoever has the file open. A file that
+/// cannot be used changes nothing.
+pub(crate) async fn follow(path: PathBuf, seals: Arc<Current>) {
+    let mut told = None; // of the file as it is
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let read = tokio::fs::read_to_string(&path).await;
+        let found = read.as_ref().ok().map(|text| digest(text.as_bytes()));
+        let before = seals.load_full();
+        if found == Some(before.digest) {
+            told = None;
+            continue;
+        }
+        match read.map_err(SealError::from).and_then(|text| Seals::parse(&text)) {
+            Ok(read) => {
+                tracing::info!(path = %path.display(), keys = read.said, "the keys of sessions were replaced");
+                seals.store(Arc::new(read.after(&before)));
+            }
+            Err(_) if told == Some(found) => {}
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the keys of sessions stay what they were");
+                told = Some(found);
+            }
+        }
     }
 }
 
@@ -165,13 +218,19 @@ pub(crate) fn arm(name: &str) -> u64 {
 }
 
 /// Whatever was written, the key has 256 bits.
-fn key(written: &[u8]) -> LessSafeKey {
+fn key(written: &[u8]) -> Arc<LessSafeKey> {
     let mut context = Context::new(&SHA256);
     context.update(b"ravelin session key 1\0");
     context.update(written);
     let digest = context.finish();
     let unbound = UnboundKey::new(&AES_256_GCM_SIV, digest.as_ref()).expect("a key of 32 bytes (invariant)");
-    LessSafeKey::new(unbound)
+    Arc::new(LessSafeKey::new(unbound))
+}
+
+fn digest(text: &[u8]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(text);
+    context.finish().as_ref().try_into().expect("a digest of 32 bytes (invariant)")
 }
 
 fn random() -> io::Result<[u8; 32]> {
@@ -252,6 +311,16 @@ mod tests {
         assert_eq!(only_new.open(before.as_bytes()), None);
         assert!(matches!(with("short").unwrap_err(), SealError::Short { line: 1, bytes: 5 }));
         assert!(matches!(with("\n \n").unwrap_err(), SealError::Empty));
+    }
+
+    #[test]
+    fn keys_that_are_replaced_outright_open_until_the_next_time() {
+        let said = |of: &str| Seals::parse(&of.repeat(32)).unwrap();
+        let sealed = ["a", "b", "c"].map(|of| said(of).seal(ticket("10.0.0.7:1")).unwrap());
+        let opened = |seals: &Seals| sealed.each_ref().map(|value| seals.open(value.as_bytes()).is_some());
+        let second = said("b").after(&said("a"));
+        assert_eq!(opened(&second), [true, true, false]);
+        assert_eq!(opened(&said("c").after(&second)), [false, true, true]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl<'t> Held<'t> {
     pub(super) fn of(exchange: &Exchange<'_>, forward: &'t Forward, headers: &HeaderMap) -> Option<Box<Self>> {
         let said = forward.extras.as_deref()?.session.as_ref()?;
         let now = seconds(exchange.clock);
-        let ticket = known(said, headers, exchange.worker.seals()).filter(|ticket| is_alive(said, *ticket, now));
+        let ticket = known(said, headers, &exchange.worker.seals()).filter(|ticket| is_alive(said, *ticket, now));
         Some(Box::new(Self { said, ticket, now, wanted: Cell::default(), chosen: Cell::default() }))
     }
 

@@ -109,8 +109,8 @@ impl Worker {
     }
 
     /// Of values that keep clients on their endpoints.
-    pub(crate) fn seals(&self) -> &Seals {
-        &self.shared.seals
+    pub(crate) fn seals(&self) -> Arc<Seals> {
+        self.shared.seals.load_full()
     }
 
     /// `Date`, as it is now.

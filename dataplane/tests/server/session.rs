@@ -181,6 +181,40 @@ async fn replicas_and_restarts_with_the_same_keys_know_the_same_sessions() {
 }
 
 #[tokio::test]
+async fn keys_that_are_replaced_while_it_runs_count_and_sessions_go_on() {
+    let echoes = echoes::<4>();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    // As a Secret in a volume is replaced: by another file of that name.
+    let write = |text: &str| {
+        let aside = folder.path().join("aside");
+        std::fs::write(&aside, text).unwrap();
+        std::fs::rename(&aside, &file).unwrap();
+    };
+    let [old, new] = ["o", "n"].map(|of| of.repeat(32));
+    write(&old);
+    let settings = || Settings { session_key: Some(file.clone()), ..Settings::default() };
+    let gateway = Gateway::with(settings(), kept(&echoes.each_ref(), |_, _| {})).await;
+    let (first, cookie) = who(&gateway, &echoes, None).await;
+    write(&new);
+    // Another replica has the new key alone, and tells by it who has been given a value of this one.
+    let other = Gateway::with(settings(), kept(&echoes.each_ref(), |_, _| {})).await;
+    let replaced = async {
+        loop {
+            let (at, made) = who(&gateway, &echoes, None).await;
+            if who(&other, &echoes, made.as_deref()).await == (at, None) {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), replaced).await.unwrap();
+    assert_eq!(who(&gateway, &echoes, cookie.as_deref()).await, (first, None), "what it made before is known still");
+    write("short");
+    let (at, made) = who(&gateway, &echoes, None).await;
+    assert_eq!(who(&other, &echoes, made.as_deref()).await, (at, None));
+}
+
+#[tokio::test]
 async fn a_file_of_keys_that_is_of_no_use_stops_the_start_and_is_named() {
     let settings = Settings { session_key: Some("/nowhere/keys".into()), ..Settings::default() };
     let (_, subscriber) = ravelin_snapshot::channel::memory();

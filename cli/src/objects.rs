@@ -71,10 +71,10 @@ struct Condition<'a> {
 
 fn objects<'a>(published: &'a Published, delivery: &Delivery) -> Objects<'a> {
     let acknowledged = delivery.acknowledged.unwrap_or_default();
-    let served = acknowledged >= published.revision;
     let mut objects: BTreeMap<&ObjectRef, Object<'a>> = BTreeMap::new();
     for (object, verdict) in published.compiled.verdicts.iter() {
-        let conditions = if object.kind.is_ours() { conditions(verdict, served) } else { Vec::new() };
+        let served = || published.is_served(object, acknowledged);
+        let conditions = if object.kind.is_ours() { conditions(verdict, served()) } else { Vec::new() };
         objects.insert(object, Object { conditions, findings: verdict.findings.iter().collect(), ..empty(object) });
     }
     let mut files = Vec::new();
@@ -129,4 +129,93 @@ fn conditions(verdict: &Verdict, served: bool) -> Vec<Condition<'_>> {
         message,
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ravelin_controller::{
+        compile::Options,
+        object::{self, AnyObject, Meta},
+        publish::{self, World},
+    };
+    use ravelin_snapshot::{
+        ObjectKey,
+        channel::{Subscriber, memory},
+    };
+    use serde_json::{Value, json};
+    use tokio::sync::watch::{Sender, channel};
+
+    use super::*;
+
+    /// Routes at these generations, and what the installed CRDs lack.
+    fn world(routes: [(&str, i64); 2], lacking: &[&str]) -> Option<Arc<World>> {
+        let mut world = World::default();
+        for (name, generation) in routes {
+            let rules = json!([{"filters": [{"directResponse": {"status": 200 + generation}}]}]);
+            let spec = serde_json::from_value(json!({"hostnames": [format!("{name}.example")], "rules": rules}));
+            let meta = Meta { key: ObjectKey::new("shop", name), generation, ..Meta::default() };
+            world.model.set(AnyObject::ApiRoute(object::Object::new(meta, spec.unwrap())));
+        }
+        world.observed.lacking = lacking.iter().map(|lacks| (*lacks).to_owned()).collect();
+        Some(Arc::new(world))
+    }
+
+    /// A controller from `worlds` on, and a data plane that takes what it is told.
+    struct Halves {
+        worlds: Sender<Option<Arc<World>>>,
+        board: Board,
+        subscriber: Subscriber,
+        page: Page,
+    }
+
+    impl Halves {
+        fn start() -> Self {
+            let (worlds, world) = channel(None);
+            let (publisher, subscriber) = memory();
+            let (board, published) = channel(None);
+            let page = page(published.clone(), publisher.delivery());
+            tokio::spawn(publish::run(world, Options::default(), publisher, board));
+            Self { worlds, board: published, subscriber, page }
+        }
+
+        async fn compile(&mut self, world: Option<Arc<World>>) {
+            self.worlds.send_replace(world);
+            self.board.changed().await.unwrap();
+        }
+
+        async fn serve(&mut self) {
+            let snapshot = self.subscriber.next().await.unwrap();
+            self.subscriber.accept(snapshot.revision);
+        }
+
+        /// The revision, and what is said of whether each object is served.
+        fn shown(&self) -> (u64, Vec<(String, String)>) {
+            let answer = (self.page)(&Request::get("/objects").body(()).unwrap()).unwrap();
+            let page: Value = serde_json::from_slice(answer.body()).unwrap();
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let said = |object: &Value| (text(&object["name"]), text(&object["conditions"][2]["reason"]));
+            (page["revision"].as_u64().unwrap(), page["objects"].as_array().unwrap().iter().map(said).collect())
+        }
+    }
+
+    fn said(changed: &str, same: &str) -> Vec<(String, String)> {
+        [("changed", changed), ("same", same)].map(|(name, reason)| (name.to_owned(), reason.to_owned())).into()
+    }
+
+    #[tokio::test]
+    async fn what_comes_from_outdated_crds_is_not_said_to_be_served_and_what_did_not_change_is() {
+        let (before, after) = ([("changed", 1), ("same", 1)], [("changed", 2), ("same", 1)]);
+        let mut halves = Halves::start();
+        halves.compile(world(before, &["apiroutes.ravelin.dev has no spec.rules"])).await;
+        assert_eq!(halves.shown(), (0, said("Pending", "Pending")), "nothing was handed on yet");
+        halves.compile(world(before, &[])).await;
+        assert_eq!(halves.shown(), (0, said("Pending", "Pending")), "it is on its way");
+        halves.serve().await;
+        assert_eq!(halves.shown(), (1, said("Programmed", "Programmed")));
+        halves.compile(world(after, &["apiroutes.ravelin.dev has no spec.rules"])).await;
+        assert_eq!(halves.shown(), (1, said("Pending", "Programmed")));
+        halves.compile(world(after, &[])).await;
+        halves.serve().await;
+        assert_eq!(halves.shown(), (2, said("Programmed", "Programmed")));
+    }
 }

@@ -15,7 +15,7 @@ use crate::{
     compile::{Compiled, Options, compile},
     files::FileFinding,
     model::Model,
-    object::Kind,
+    object::{Kind, ObjectRef},
     verdict::{Reason, State, Verdict},
     watch::Observed,
 };
@@ -34,12 +34,23 @@ pub struct World {
     pub observed: Observed,
 }
 
-/// What was last compiled and handed to the channel.
+/// What was last compiled.
 #[derive(Clone, Debug)]
 pub struct Published {
     pub world: Arc<World>,
     pub compiled: Arc<Compiled>,
+    /// What was last handed to the channel: `compiled`, but while the installed CRDs are outdated.
+    pub handed_on: Arc<Compiled>,
+    /// Of `handed_on`.
     pub revision: Revision,
+}
+
+impl Published {
+    /// Whether a data plane that has acknowledged this revision serves the object as it is here.
+    pub fn is_served(&self, object: &ObjectRef, acknowledged: Revision) -> bool {
+        let handed_on = self.handed_on.verdicts.get(object);
+        acknowledged >= self.revision && handed_on.is_some() && handed_on == self.compiled.verdicts.get(object)
+    }
 }
 
 /// Runs until the source ends. `worlds` holds `None` until the source is complete.
@@ -51,7 +62,7 @@ pub async fn run(
 ) {
     worlds.mark_changed();
     let mut previous: Option<Arc<Compiled>> = None;
-    let mut revision = Revision::default();
+    let (mut handed_on, mut revision) = (Arc::<Compiled>::default(), Revision::default());
     let mut kept = Kept::default();
     loop {
         let now = SystemTime::now();
@@ -70,10 +81,12 @@ pub async fn run(
         previous = Some(Arc::clone(&compiled));
         if world.observed.lacking.is_empty() {
             revision = publisher.publish(compiled.snapshot.clone());
+            handed_on = Arc::clone(&compiled);
         } else {
             compiled = Arc::new(outdated(&compiled, &world.observed.lacking));
         }
-        board.send_replace(Some(Arc::new(Published { world, compiled, revision })));
+        let handed_on = Arc::clone(&handed_on);
+        board.send_replace(Some(Arc::new(Published { world, compiled, handed_on, revision })));
     }
 }
 

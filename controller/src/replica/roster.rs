@@ -1,6 +1,11 @@
 //! Who is there and what each serves, from the Pods and the Leases of this installation.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{Stream, StreamExt, pin_mut};
 use k8s_openapi::{
@@ -28,6 +33,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     pods: BTreeMap<String, Presence>,
+    /// Those that a list which is not at its end has named. Until its end nobody is known to be gone.
+    listed: BTreeSet<String>,
     reports: BTreeMap<String, Report>,
 }
 
@@ -77,26 +84,35 @@ impl Roster {
         })
     }
 
-    fn pods(&mut self, event: Event<Pod>) {
+    fn pods(&mut self, event: Event<Pod>, now: Instant) {
         match event {
-            Event::Init => self.pods.clear(),
-            Event::InitApply(pod) | Event::Apply(pod) => {
-                let (name, ready) = (pod.name_any(), is_ready(&pod));
-                let old = self.pods.get(&name).filter(|old| old.ready == ready);
-                let since = old.map_or_else(Instant::now, |old| old.since);
-                self.pods.insert(name, Presence { ready, since });
+            Event::Init => self.listed.clear(),
+            Event::InitApply(pod) => {
+                self.listed.insert(pod.name_any());
+                self.pod(&pod, now);
             }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed);
+                self.pods.retain(|name, _| listed.contains(name));
+            }
+            Event::Apply(pod) => self.pod(&pod, now),
             Event::Delete(pod) => drop(self.pods.remove(&pod.name_any())),
-            Event::InitDone => {}
         }
     }
 
-    fn leases(&mut self, event: Event<Lease>) {
+    fn pod(&mut self, pod: &Pod, now: Instant) {
+        let (name, ready) = (pod.name_any(), is_ready(pod));
+        let old = self.pods.get(&name).filter(|old| old.ready == ready);
+        let since = old.map_or(now, |old| old.since);
+        self.pods.insert(name, Presence { ready, since });
+    }
+
+    fn leases(&mut self, event: Event<Lease>, now: Instant) {
         match event {
             Event::InitApply(lease) | Event::Apply(lease) => {
                 let version = lease.resource_version();
                 let old = self.reports.get(&lease.name_any()).filter(|old| old.version == version);
-                let seen = old.map_or_else(Instant::now, |old| old.seen);
+                let seen = old.map_or(now, |old| old.seen);
                 let serving = lease.annotations().get(SERVING).and_then(|said| serde_json::from_str(said).ok());
                 let refused = lease.annotations().get(REFUSED).cloned();
                 let report = Report { serving: serving.unwrap_or_default(), refused, version, seen };
@@ -136,11 +152,11 @@ pub async fn follow(client: Client, identity: &Identity, selector: &str, roster:
     while !roster.is_closed() {
         tokio::select! {
             Some(event) = pods.next() => match event {
-                Ok(event) => roster.send_modify(|roster| Arc::make_mut(roster).pods(event)),
+                Ok(event) => roster.send_modify(|roster| Arc::make_mut(roster).pods(event, Instant::now())),
                 Err(error) => wait("Pods", &error).await,
             },
             Some(event) = leases.next() => match event {
-                Ok(event) => roster.send_modify(|roster| Arc::make_mut(roster).leases(event)),
+                Ok(event) => roster.send_modify(|roster| Arc::make_mut(roster).leases(event, Instant::now())),
                 Err(error) => wait("Leases", &error).await,
             },
             else => return,
@@ -179,8 +195,47 @@ pub(crate) fn roster_of<const N: usize>(replicas: [(&str, Marks); N], now: Insta
 /// What these Pods and Leases amount to, seen now.
 #[cfg(test)]
 pub(crate) fn roster_seen(pods: Vec<Pod>, leases: Vec<Lease>) -> Roster {
-    let mut roster = Roster::default();
-    pods.into_iter().for_each(|pod| roster.pods(Event::Apply(pod)));
-    leases.into_iter().for_each(|lease| roster.leases(Event::Apply(lease)));
+    let (mut roster, now) = (Roster::default(), Instant::now());
+    pods.into_iter().for_each(|pod| roster.pods(Event::Apply(pod), now));
+    leases.into_iter().for_each(|lease| roster.leases(Event::Apply(lease), now));
     roster
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str) -> Pod {
+        let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        serde_json::from_value(json!({"metadata": {"name": name}, "status": ready})).unwrap()
+    }
+
+    fn names(roster: &Roster) -> Vec<&str> {
+        roster.ready().map(|replica| replica.pod).collect()
+    }
+
+    #[test]
+    fn a_relist_empties_no_roster_and_lets_no_silent_replica_begin_anew() {
+        let (start, mut roster) = (Instant::now(), Roster::default());
+        for name in ["gone", "hangs"] {
+            roster.pods(Event::Apply(pod(name)), start);
+        }
+        let relisted = start + STALE - Duration::from_secs(1);
+        roster.pods(Event::Init, relisted);
+        assert_eq!(names(&roster), ["gone", "hangs"], "nothing is known to be gone");
+        // A list that breaks off is begun again.
+        for _ in 0..2 {
+            roster.pods(Event::Init, relisted);
+            roster.pods(Event::InitApply(pod("hangs")), relisted);
+            assert_eq!(names(&roster), ["gone", "hangs"]);
+        }
+        roster.pods(Event::InitApply(pod("new")), relisted);
+        roster.pods(Event::InitDone, relisted);
+        assert_eq!(names(&roster), ["hangs", "new"]);
+        let (need, late) = (Marks::only("ApiRoute", 1), start + STALE + Duration::from_secs(1));
+        let standings: Vec<_> = roster.ready().map(|replica| replica.standing(&need, late)).collect();
+        assert_eq!(standings, [Standing::Silent, Standing::Behind]);
+    }
 }

@@ -35,7 +35,8 @@ fn published(generation: i64, version: u64, accepted: bool, written: Written) ->
     };
     let mut compiled = Compiled::default();
     compiled.verdicts.set(object(), verdict);
-    Arc::new(Published { world: Arc::new(world), compiled: Arc::new(compiled), revision: Revision(1) })
+    let (world, compiled) = (Arc::new(world), Arc::new(compiled));
+    Arc::new(Published { world, handed_on: Arc::clone(&compiled), compiled, revision: Revision(1) })
 }
 
 /// What the API server says once a step is written.

@@ -8,9 +8,9 @@ use std::{
     time::SystemTime,
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use ravelin_controller::{
-    compile::{HostnameOwnership, Options, compile, digest},
+    compile::{Options, compile, digest},
     files::{Once, read_once},
     object::ObjectRef,
     verdict::{Finding, Severity},
@@ -18,7 +18,7 @@ use ravelin_controller::{
 use ravelin_dataplane::explain::Plain;
 use serde::Serialize;
 
-use crate::output::Output;
+use crate::{output::Output, ownership::Ownership};
 
 /// Check files as the gateway would: syntax, fields, expressions, references, conflicts
 ///
@@ -39,21 +39,11 @@ pub(crate) struct CheckArgs {
     hostname_ownership: Ownership,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Ownership {
-    Namespace,
-    Shared,
-}
-
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let once = read_once(&args.paths);
-    let hostname_ownership = match args.hostname_ownership {
-        Ownership::Namespace => HostnameOwnership::Namespace,
-        Ownership::Shared => HostnameOwnership::Shared,
-    };
     let model = once.world.model.clone().at(SystemTime::now());
     // Whether there is a store for shared limits, the files do not say.
-    let options = Options { hostname_ownership, ..Options::default() };
+    let options = Options { hostname_ownership: args.hostname_ownership.into(), ..Options::default() };
     let compiled = compile(&model, options, None);
     let verdicts = compiled
         .verdicts

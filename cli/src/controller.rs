@@ -6,10 +6,10 @@ mod supervisor;
 use std::{env, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kube::{Client, Config};
 use ravelin_controller::{
-    compile::{HostnameOwnership, LimitStore, Options},
+    compile::{LimitStore, Options},
     leader::Candidate,
     publish,
     replica::{self, Identity, Roster},
@@ -23,7 +23,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::log::{self, LogArgs};
+use crate::{
+    log::{self, LogArgs},
+    ownership::Ownership,
+};
 
 /// Watch an API server, and tell the data plane at the socket what to serve
 #[derive(Clone, Debug, Args)]
@@ -60,14 +63,6 @@ pub(crate) struct ControllerArgs {
     /// Set by the supervisor for the process that it looks after
     #[arg(long, hide = true)]
     supervised: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Ownership {
-    /// The namespace of the oldest ApiRoute that names it, alone
-    Namespace,
-    /// Namespaces merge
-    Shared,
 }
 
 /// An API server that says nothing for longer is as good as away. Longer than a watch call lasts.
@@ -114,10 +109,7 @@ async fn start(
     let (worlds, world) = channel(None);
     let (board, published) = channel(None);
     let scope = Scope { namespaces: args.watch_namespaces.clone() };
-    let hostname_ownership = match args.hostname_ownership {
-        Ownership::Namespace => HostnameOwnership::Namespace,
-        Ownership::Shared => HostnameOwnership::Shared,
-    };
+    let hostname_ownership = args.hostname_ownership.into();
     let limit_store = if args.shared_limits { LimitStore::Configured } else { LimitStore::Missing };
     tasks.spawn(admin::serve(args.admin, published.clone(), publisher.delivery()).await?);
     let watching = client.clone();

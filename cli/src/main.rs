@@ -10,6 +10,7 @@ mod key;
 mod log;
 mod objects;
 mod output;
+mod ownership;
 mod serve;
 mod standalone;
 mod usage;

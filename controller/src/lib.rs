@@ -3,7 +3,9 @@
 //!
 //! The way of a change, top to bottom: a source ([`files`] or [`watch`]) keeps a [`model`] of all [`object`]s at one
 //! instant; [`compile`] turns it into a snapshot and [`verdict`]s, purely and by what changed; [`publish`] hands the
-//! snapshot to the data plane and keeps what was said about the objects, for statuses and the admin interface.
+//! snapshot to the data plane and keeps what was said about the objects, for the admin interface and for statuses.
+//! In a cluster each replica reports what its data plane has acknowledged ([`replica`]); the one that leads ([`leader`])
+//! adds that up and writes [`status`]es.
 
 pub mod compile;
 pub mod expression;

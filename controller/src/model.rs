@@ -25,6 +25,7 @@ pub struct Model {
     pub endpoint_slices: Shelf<ObjectKey, Object<EndpointSlice>>,
     pub secrets: Shelf<ObjectKey, Object<Secret>>,
     pub config_maps: Shelf<ObjectKey, Object<ConfigMap>>,
+    /// Those in files, for a dump of a cluster has them. Nothing is computed from them, and an API server is not asked for them.
     pub namespaces: Shelf<ObjectKey, Object<Namespace>>,
     pub grants: Shelf<ObjectKey, Object<ReferenceGrantSpec>>,
     /// What Secrets held that are broken or gone by now. No source says it: whoever compiles remembers it.

@@ -131,6 +131,7 @@ pub struct Fault {
     pub remedy: String,
 }
 
+/// What of an object's metadata is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     pub key: ObjectKey,
@@ -151,6 +152,7 @@ pub struct Service {
     pub external_name: Option<String>,
 }
 
+/// A port of a Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServicePort {
     /// Empty if it is the only one and has none. EndpointSlices name their ports so.
@@ -171,6 +173,7 @@ pub struct EndpointSlice {
     pub ports: Vec<(String, u16)>,
 }
 
+/// A pod, or whatever else answers for a Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SliceEndpoint {
     /// The first address counts (all are the same pod's).
@@ -190,11 +193,13 @@ pub struct Secret {
     pub binary: Vec<String>,
 }
 
+/// A ConfigMap: only key sets of issuers and authorities of certificates are looked for in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigMap {
     pub data: BTreeMap<String, String>,
 }
 
+/// A Namespace: that it is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespace {}
 

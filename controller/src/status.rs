@@ -37,23 +37,18 @@ pub async fn run(
     let writer = Writer::new(client);
     while leads.wait_for(|leads| *leads).await.is_ok() {
         tokio::select! {
-            ended = session(&writer, &mut board, &mut roster) => if ended == Ended::Closed { return },
+            () = session(&writer, &mut board, &mut roster) => return,
             _ = leads.wait_for(|leads| !*leads) => {}
         }
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Ended {
-    Closed,
-}
-
-/// One term as the leader.
+/// One term as the leader. It returns when nothing is published any longer.
 async fn session(
     writer: &Writer,
     board: &mut watch::Receiver<Option<Arc<Published>>>,
     roster: &mut watch::Receiver<Arc<Roster>>,
-) -> Ended {
+) {
     let mut ledger = Ledger::default();
     let mut writes = FuturesUnordered::new();
     let mut tick = interval(TICK);
@@ -64,14 +59,14 @@ async fn session(
             changed = board.changed() => {
                 let published = board.borrow_and_update().clone();
                 match (changed, published) {
-                    (Err(_), _) => return Ended::Closed,
+                    (Err(_), _) => return,
                     (Ok(()), Some(published)) => ledger.published(published, Instant::now()),
                     (Ok(()), None) => {}
                 }
             }
             changed = roster.changed() => {
                 if changed.is_err() {
-                    return Ended::Closed;
+                    return;
                 }
                 roster.mark_unchanged();
                 ledger.look_at_all();

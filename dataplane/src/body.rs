@@ -146,8 +146,9 @@ impl RequestBody {
         Self { source: body.into(), idle, received: None, failed: None, copy: None, base64: None, _open: open }
     }
 
-    /// For whoever bounds it himself.
-    pub fn unbounded(incoming: Incoming) -> Self {
+    /// In tests, whose clients do not fall silent.
+    #[cfg(test)]
+    pub(crate) fn unbounded(incoming: Incoming) -> Self {
         Self {
             source: Source::Hyper(incoming),
             idle: None,

@@ -10,6 +10,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod body;
+mod clock;
 pub mod explain;
 pub mod expression;
 mod fetch;
@@ -29,6 +30,5 @@ pub mod table;
 pub mod upstream;
 pub mod wire;
 
-pub use ravelin_snapshot::path as normalize;
 pub use server::{Addresses, Running, StartError, start};
 pub use settings::{Bounds, Settings};

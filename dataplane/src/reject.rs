@@ -89,6 +89,7 @@ pub struct Reject {
     pub detail: Option<Box<Detail>>,
 }
 
+/// What a refusal tells beside its reason.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Detail {
     /// The authorization rule that refused.

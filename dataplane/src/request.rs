@@ -27,7 +27,7 @@ pub(crate) use target::is_authority;
 #[derive(Clone, Copy, Debug)]
 pub struct RequestView<'a> {
     pub method: &'a Method,
-    /// In normal form; see [`crate::normalize`].
+    /// In normal form; see [`ravelin_snapshot::path`].
     pub path: &'a str,
     /// Without the `?`; as the client sent it.
     pub query: &'a str,

@@ -66,6 +66,7 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What requests see now. Hold it no longer than a request: what it holds is not freed before.
     pub fn table(&self) -> Arc<Table> {
         self.table.load_full()
     }
@@ -80,10 +81,12 @@ impl Shared {
         self.progress.borrow().clone()
     }
 
+    /// Where the process is between serving and its end.
     pub fn stage(&self) -> Stage {
         *self.stage.borrow()
     }
 
+    /// The same, for whoever waits for the next.
     pub fn stages(&self) -> watch::Receiver<Stage> {
         self.stage.subscribe()
     }

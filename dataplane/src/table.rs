@@ -45,8 +45,9 @@ use sharded::Sharded;
 pub use slots::{Slot, Slots};
 pub use trace::{Tried, Why};
 
-/// Everything that one request needs, at one revision. Immutable; live state (buckets, counters) is in the policies and
-/// backends, which move to the next table when their configuration is equal.
+/// Everything that one request needs, at one revision. Immutable but for live state: counts of limits and what is known of
+/// endpoints are in the policies and backends, and move to the next table where they still mean the same; turns among backends,
+/// mirrors and shared calls are in the rules, and begin anew with any change of their route.
 #[derive(Clone, Default)]
 pub struct Table {
     pub revision: Revision,
@@ -102,10 +103,12 @@ impl Table {
         if self.told { Ok(()) } else { Err(Reject::not_ready()) }
     }
 
+    /// What is used of quotas.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
+    /// Where shared limits count; `None`: none is configured.
     pub fn store(&self) -> Option<&Arc<SharedStore>> {
         self.store.as_ref()
     }
@@ -219,14 +222,17 @@ impl Table {
         Some((found, cors))
     }
 
+    /// The policy in a rule's [`Guard`](rule::Guard). A slot is of this table and no other.
     pub fn auth(&self, slot: Slot) -> &AuthPolicy {
         self.auth.get(slot)
     }
 
+    /// The policy in one of a rule's guards, as [`Table::auth`].
     pub fn limit(&self, slot: Slot) -> &RateLimitPolicy {
         self.limits.get(slot)
     }
 
+    /// Of all hosts with TLS.
     pub fn certificates(&self) -> &Arc<Certificates> {
         &self.certificates
     }
@@ -241,6 +247,7 @@ impl Table {
         self.backends.by_key(key)
     }
 
+    /// The backend of a rule's [`Destination`](rule::Destination), as [`Table::auth`].
     pub fn backend(&self, slot: Slot) -> &Arc<Backend> {
         self.backends.get(slot)
     }
@@ -250,10 +257,12 @@ impl Table {
         self.backends.iter()
     }
 
+    /// In no promised order, as the others.
     pub fn limits(&self) -> impl Iterator<Item = &Arc<RateLimitPolicy>> {
         self.limits.iter()
     }
 
+    /// In no promised order, as the others.
     pub fn auth_policies(&self) -> impl Iterator<Item = &Arc<AuthPolicy>> {
         self.auth.iter()
     }

@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, Unit};
+use ravelin_snapshot::Digest;
 use serde_json::{Value, json};
 
 use super::SECRET_TYPE;
@@ -89,7 +89,7 @@ fn manifest(args: &NewArgs, key: &str, now: Timestamp) -> anyhow::Result<Value> 
             bail!("`{word}`: a scope or group is one word; repeat the flag for several");
         }
     }
-    let sha256: String = digest(&SHA256, key.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = Digest::of(key.as_bytes()).to_string();
     let name = args.name.clone().unwrap_or_else(|| name(&args.id, &sha256));
     let mut data = BTreeMap::from([("id", args.id.clone()), ("sha256", sha256)]);
     if !args.scopes.is_empty() {

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use ravelin_snapshot::Digest;
+
 use super::{
     file::{self, Reading},
     finding::{FileFinding, error},
@@ -54,7 +56,7 @@ pub(super) struct Folder {
 struct Known {
     stamp: Option<Stamp>,
     /// Of the bytes that were last judged.
-    digest: Option<content::Digest>,
+    digest: Option<Digest>,
     /// Whether what is served passed the whole check. What never did is served as far as it is sound.
     passed: bool,
     /// Whether it was ever read, so that something stays when it no longer can be.
@@ -212,7 +214,7 @@ impl Folder {
             }
         };
         (known.read, known.blind) = (true, false);
-        let digest = content::of(&text);
+        let digest = Digest::of(text.as_bytes());
         if known.digest == Some(digest) {
             return false;
         }
@@ -340,19 +342,6 @@ impl Folder {
             FileFinding::new(&path.display().to_string(), place, Some(reference.clone()), finding)
         });
         told.collect()
-    }
-}
-
-/// Digests of files: equal digests are equal texts, also for somebody who tries.
-mod content {
-    use aws_lc_rs::digest::{SHA256, digest};
-
-    pub(super) type Digest = [u8; 32];
-
-    pub(super) fn of(text: &str) -> Digest {
-        let mut out = [0; 32];
-        out.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-        out
     }
 }
 

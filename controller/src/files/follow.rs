@@ -25,8 +25,9 @@ use events::Events;
 /// What lands within this time of the last change belongs to the same world.
 const QUIET: Duration = Duration::from_millis(4);
 /// However busy the folder is, a world is sent after this time.
-const LONGEST_WAIT: Duration = Duration::from_millis(40);
-/// What was written to or removed this short ago may be in the middle of its change. It is looked at again after this time.
+const LONGEST_BURST: Duration = Duration::from_millis(40);
+/// What was written to or removed this short ago may be in the middle of its change. It is looked at again after this time, and
+/// until then nothing of the folder is taken over (`folder/settle.rs`).
 const SETTLING: Duration = Duration::from_millis(50);
 /// The folder is looked at this often even if nobody says that it changed: events get lost, and some file systems have none.
 const LOOK_ANYWAY: Duration = Duration::from_secs(10);
@@ -87,7 +88,7 @@ fn tell(world: &World, told: &mut Vec<FileFinding>) {
 async fn gather(events: &Events, patience: Duration) -> Touched {
     let patience = events.next_expiry().map_or(patience, |expiry| patience.min(expiry));
     if timeout(patience, events.changed()).await.is_ok() {
-        let latest = Instant::now() + LONGEST_WAIT;
+        let latest = Instant::now() + LONGEST_BURST;
         while let Ok(Ok(())) = timeout_at(latest, timeout(QUIET, events.changed())).await {}
     }
     events.take()

@@ -1,7 +1,7 @@
 //! Certificates whose Secret has become broken, or is gone: what was served is served on until it expires, so that a slip while
 //! renewing takes no host down. What was never good is not served, and what no route refers to any longer is forgotten.
 //!
-//! It is beside the compiler, which knows no clock and no past. It lasts as long as the process: one that starts anew knows
+//! It is beside the compiler, which knows its model's moment and no past. It lasts as long as the process: one that starts anew knows
 //! only what is there.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ObjectKey, Secret, backend::BackendKey, expression::Expression, jwt::JwtMethod, route::PathMatch};
 
+/// Who may, in the order network, exclusions, authentication, rules, another service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuthPolicy {
@@ -34,6 +35,7 @@ pub enum Mode {
     Shadow,
 }
 
+/// Requests of this path and method; without a method, of every one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Exclusion {
@@ -52,6 +54,7 @@ pub struct Network {
     pub deny: Vec<IpNet>,
 }
 
+/// The ways to say who calls. A credential that one of them takes has to be good; which of several counts, the data plane knows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Authentication {
@@ -174,6 +177,7 @@ pub struct BasicMethod {
     pub users: Vec<BasicUser>,
 }
 
+/// One line of a password file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BasicUser {
@@ -183,6 +187,7 @@ pub struct BasicUser {
     pub hash: Secret,
 }
 
+/// Keys that the policy's selector found, and where they are looked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApiKeyMethod {
@@ -192,6 +197,7 @@ pub struct ApiKeyMethod {
     pub keys: Vec<ApiKey>,
 }
 
+/// Where in a request a credential is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CredentialSource {
@@ -223,6 +229,7 @@ pub struct ApiKey {
     pub expires: Option<i64>,
 }
 
+/// A condition, and what it means that it holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuthorizationRule {
@@ -233,6 +240,7 @@ pub struct AuthorizationRule {
     pub when: Expression,
 }
 
+/// What it means that a rule holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Effect {
@@ -240,6 +248,7 @@ pub enum Effect {
     Deny,
 }
 
+/// What the backend is told about the caller in a header.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ForwardedHeader {

@@ -19,6 +19,7 @@ pub struct BackendKey {
     pub port: u16,
 }
 
+/// What a backend was made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum BackendKind {
     Service,
@@ -34,6 +35,7 @@ impl fmt::Display for BackendKey {
     }
 }
 
+/// Endpoints, and how they are treated: what a Service or a Backend and its BackendPolicy came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Backend {
@@ -103,6 +105,7 @@ impl Balancing {
     }
 }
 
+/// Which endpoint is next, of those that have a share.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Algorithm {
@@ -202,6 +205,7 @@ pub struct ActiveCheck {
     pub probe: Probe,
 }
 
+/// What is asked of an endpoint to know how it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Probe {
@@ -257,6 +261,7 @@ impl Default for Connections {
     }
 }
 
+/// Where requests go.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Endpoint {
@@ -265,6 +270,7 @@ pub struct Endpoint {
     pub weight: u32,
 }
 
+/// An address, or a name whose addresses are all endpoints.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Address {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::expression::Expression;
 
+/// What few rules do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Filters {
@@ -38,6 +39,7 @@ pub struct Cors {
     pub max_age_s: u32,
 }
 
+/// Everything, or what a list names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Allowed {

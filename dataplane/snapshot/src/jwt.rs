@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ObjectKey, auth::CredentialSource, jwk::Jwk};
 
+/// Signed tokens (RFC 7519), of any of these issuers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JwtMethod {
@@ -31,6 +32,7 @@ pub struct JwtProvider {
     pub claims: ClaimNames,
 }
 
+/// Where an issuer's keys are from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum KeySource {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{auth::Mode, expression::Expression};
 
+/// Limits that a request has to meet all together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateLimitPolicy {
@@ -48,6 +49,7 @@ pub struct Plans {
     pub plans: BTreeMap<String, Plan>,
 }
 
+/// What belongs to a class of callers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Plan {
@@ -57,6 +59,7 @@ pub enum Plan {
     Broken,
 }
 
+/// One count a key, and what of it a request takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limit {
@@ -92,6 +95,7 @@ pub struct Ban {
     pub for_ms: u64,
 }
 
+/// When a limit is asked: before it is known who calls, or after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Phase {
     /// Before authentication: `caller` is anonymous.
@@ -155,6 +159,7 @@ pub struct Quota {
     pub time_zone: String,
 }
 
+/// The term of a quota, by the calendar of its time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Period {
     Hour,

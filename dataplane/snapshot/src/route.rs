@@ -116,6 +116,7 @@ pub struct FieldMatch {
     pub value: ValueMatch,
 }
 
+/// How a value is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ValueMatch {
@@ -147,6 +148,7 @@ pub enum Broken {
     PolicyInvalid,
 }
 
+/// On to backends: by share, with what is done on the way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Forward {
@@ -247,6 +249,7 @@ pub struct Mirror {
     pub denominator: u32,
 }
 
+/// A backend with its share of the requests, and what is changed for it alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WeightedBackend {
@@ -264,6 +267,7 @@ pub struct WeightedBackend {
     pub mirrors: Vec<Mirror>,
 }
 
+/// Where a reference leads, also one that leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Target {
@@ -273,6 +277,7 @@ pub enum Target {
     Reject(Broken),
 }
 
+/// What answers when no backend does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Fallback {
@@ -298,6 +303,7 @@ impl HeaderChanges {
     }
 }
 
+/// What the backend gets in place of the request's host and path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rewrite {
@@ -308,6 +314,7 @@ pub struct Rewrite {
     pub path: Option<PathRewrite>,
 }
 
+/// What becomes of the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PathRewrite {
@@ -333,6 +340,7 @@ pub struct Redirect {
     pub status: u16,
 }
 
+/// An answer of the rule's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DirectResponse {

@@ -44,7 +44,8 @@ impl Explanation {
             Guard::Closed(_) => true,
             Guard::Policy(slot) => guards.table.auth(*slot).is_outside(guards.view),
         };
-        // Who does not come so far meets no limit; a policy is told of once.
+        // The policy's network comes before the early limits, the rest of it behind them. Whom the network refuses meets no limit,
+        // so for him the policy is told of first; for all others in between, and for nobody twice.
         let known = stays_out.then(|| self.auth(guards));
         self.limits(guards, Phase::PreAuthentication, &Caller::default());
         let caller = known.unwrap_or_else(|| self.auth(guards));

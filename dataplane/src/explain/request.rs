@@ -6,10 +6,10 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header::HOST};
+use ravelin_snapshot::path::normalize;
 
 use super::Asked;
 use crate::{
-    normalize::normalize,
     policy::auth::ClientChain,
     request::{Connection, RequestView, Scheme, Target, is_authority},
     settings::Bounds,

@@ -1,4 +1,4 @@
-//! Who may: network, exclusions, credential, rules, in this order.
+//! Who may: network, exclusions, credential, rules, another service, in this order.
 
 mod api_key;
 mod authentication;
@@ -206,20 +206,8 @@ impl AuthPolicy {
         !allows(&self.network, request)
     }
 
-    /// Exclusions, credential, rules; in `Shadow` nobody is refused.
-    pub fn judge(
-        &self,
-        welcome: &Welcome,
-        request: &RequestView<'_>,
-        route: &RuleName,
-        now: SystemTime,
-    ) -> Result<Admitted, Reject> {
-        let mut found = Found::default();
-        let judged = self.decide(welcome, &Asked { request, route, now, evidence: &NOTHING }, &mut found);
-        self.settle(found, judged)
-    }
-
-    /// The same; but while there is something to wait for that could make the difference, nothing is decided.
+    /// Exclusions, credential, rules, another service; in `Shadow` nobody is refused. While there is something to wait for that
+    /// could make the difference, nothing is decided.
     pub fn judge_unless_coming(
         &self,
         welcome: &Welcome,

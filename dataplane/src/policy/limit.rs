@@ -1,4 +1,4 @@
-//! How much: rates, per key, of which all must admit or nothing is taken.
+//! How much: rates, quotas and requests at once, per key, of which all must admit or nothing is taken.
 //!
 //! A limit is a rule and what is remembered of its keys ([`count`]); [`admit`] asks all limits of a request.
 

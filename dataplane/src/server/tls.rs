@@ -4,13 +4,7 @@
 
 mod asks;
 
-use std::{
-    cmp::Reverse,
-    collections::HashMap,
-    io,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{cmp::Reverse, collections::HashMap, io, sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -25,7 +19,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use crate::{policy::auth::ClientChain, table::Table};
+use crate::{clock, policy::auth::ClientChain, table::Table};
 use asks::Asks;
 
 /// Which certificates a name gets: those of the routes for exactly that host, else of the nearest wildcard, else of the
@@ -173,7 +167,7 @@ impl Chains {
             let verified = leaf.zip(name.as_ref()).map(|(leaf, name)| rustls::client::verify_server_name(&leaf, name));
             matches!(verified, Some(Ok(())))
         };
-        let now = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
+        let now = i64::try_from(clock::seconds(now)).unwrap_or(i64::MAX);
         let holds = |dated: &Dated| (dated.from..=dated.until).contains(&now);
         let found = match self.dated.as_slice() {
             [] => None,

@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{Doors, Shared, Stage, connection};
 use crate::{
-    Settings,
+    Settings, clock,
     metrics::work_as,
     record::Recorder,
     request::{RequestIds, Scheme},
@@ -115,7 +115,7 @@ impl Worker {
 
     /// `Date`, as it is now.
     pub(super) fn date(&self) -> Date {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = clock::seconds(SystemTime::now());
         let (second, date) = self.date.get();
         if second == now {
             return date;

@@ -55,6 +55,7 @@ pub enum Action {
     Reject(Reason),
 }
 
+/// On to one of some backends.
 pub struct Forward {
     /// Those with a share.
     pub backends: Vec<Target>,
@@ -79,17 +80,20 @@ pub struct Target {
     pub rewrite: Option<Rewrite>,
 }
 
+/// Where a reference leads: to a backend, or nowhere, which its share of the requests hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
     Backend(Slot),
     Reject(Reason),
 }
 
+/// What answers when no backend does.
 pub enum Fallback {
     Backend(Destination),
     Respond(DirectResponse),
 }
 
+/// How long what may take; absent: for ever.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
     pub request: Option<Duration>,

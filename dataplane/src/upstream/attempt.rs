@@ -23,11 +23,11 @@ use crate::{reject::Reason, request::Ours};
 /// go away with good manners, there may be some more.
 const RESENDS: u32 = 3;
 
-/// A request that came to nothing over one connection.
-pub(super) struct Broken {
+/// A request that came to nothing over one connection. `A` says whether it can be had again.
+pub(super) struct Broken<A = Option<Box<Request<Upload>>>> {
     pub(super) why: Why,
-    /// As much as can be had of it again: nothing of it was processed, or its method is idempotent and it has no body.
-    pub(super) again: Option<Box<Request<Upload>>>,
+    /// The request, or that it may be sent once more: nothing of it was processed, or its method is idempotent and it has no body.
+    pub(super) again: A,
     /// It is to be sent again at once: that was the connection's end, not the request's.
     pub(super) resend: bool,
     /// The backend may have seen something of it.

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    attempt::Why,
+    attempt::{Broken, Why},
     endpoint::Endpoint,
     place::Place,
     sending::Sending,
@@ -90,17 +90,6 @@ struct Sent {
     sending: Sending,
 }
 
-/// An exchange that came to nothing.
-pub(super) struct Lost {
-    pub(super) why: Why,
-    /// The request may be sent once more: nothing of it was processed, or its method is idempotent and it has no body.
-    pub(super) again: bool,
-    /// It is to be sent again at once: that was the connection's end, not the request's.
-    pub(super) resend: bool,
-    /// The backend may have seen something of it.
-    pub(super) written: bool,
-}
-
 /// Opens a socket. Its answers are to be sent on at once, so Nagle's algorithm is off.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -154,7 +143,7 @@ impl Connection {
         ours: Option<&Ours<'_>>,
         upgradable: bool,
         timer: &mut Timer,
-    ) -> Result<Response<()>, Lost> {
+    ) -> Result<Response<()>, Broken<bool>> {
         let harmless = request.body().is_empty() && request.method().is_idempotent();
         let reused = mem::replace(&mut self.used, true);
         let mut received = 0;
@@ -182,7 +171,7 @@ impl Connection {
         };
         let written = self.sending.has_begun();
         let again = why != Why::Unsendable && (harmless || (!written && request.body().rewind()));
-        Err(Lost { why, again, resend: reused && why == Why::Closed && again, written })
+        Err(Broken { why, again, resend: reused && why == Why::Closed && again, written })
     }
 
     /// Whether something has come that nobody asked for: the end, or bytes. What cannot be sent again had better not be sent

@@ -146,7 +146,8 @@ impl Pools {
     }
 
     fn keep(&self, mut connection: Box<http1::Connection>) {
-        // What has come meanwhile, the next request finds, and the sweeper.
+        // It is not read here: that the backend has closed it, or has sent something unasked, is seen by the sweeper, or by the next
+        // request that takes it. Without its endpoint nobody will.
         if connection.endpoint.strong_count() == 0 {
             return;
         }

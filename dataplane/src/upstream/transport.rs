@@ -14,6 +14,7 @@ use ravelin_snapshot::backend;
 use tokio::io::AsyncWriteExt;
 
 use super::{http1, socket::Socket};
+use crate::clock;
 pub(super) use tls::Offer;
 
 /// Of one backend.
@@ -93,7 +94,7 @@ impl Transport {
         if matches!(error, Unconnected::Io(_)) {
             return;
         }
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = clock::seconds(SystemTime::now());
         if self.warned.swap(now, Ordering::Relaxed) != now {
             tracing::warn!(%address, %error, "a backend cannot be connected to");
         }

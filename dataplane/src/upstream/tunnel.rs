@@ -33,7 +33,7 @@ pub(super) struct Backend {
 
 /// `idle`: closed when nothing has moved for that long.
 pub(super) fn dig(client: OnUpgrade, backend: Backend, idle: Option<Duration>) -> Tunnel {
-    // How a tunnel ends, both ends know.
+    // The outcome is dropped: client and backend both see their connection close, and nobody else asks.
     Box::pin(async move { drop(run(client, backend, idle).await) })
 }
 

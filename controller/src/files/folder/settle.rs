@@ -14,7 +14,7 @@ use std::{
 use super::{Folder, Listing, Stamp, Touched};
 
 /// However restless the folder is, the rest of it counts after so many times its patience.
-const LONGEST_WAIT: u32 = 10;
+const MOST_PATIENCES: u32 = 10;
 
 /// Whether it is waited, and what for.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Folder {
         let waits = self.settling.missing.keys().any(|path| !self.is_gone(path))
             || listing.files.iter().any(|(path, stamp)| self.is_in_hand(path, stamp, &touched));
         let since = *self.settling.waits_since.get_or_insert(now);
-        if waits && now.duration_since(since) < self.settling.patience * LONGEST_WAIT {
+        if waits && now.duration_since(since) < self.settling.patience * MOST_PATIENCES {
             self.settling.held = touched;
             return None;
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Secret;
 
+/// How a backend is known over TLS, and what is shown to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tls {

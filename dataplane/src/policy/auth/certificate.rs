@@ -20,7 +20,10 @@ use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate};
 
 use super::memory;
-use crate::request::{Caller, RequestView, Scheme};
+use crate::{
+    clock,
+    request::{Caller, RequestView, Scheme},
+};
 
 /// `caller.method`.
 pub(super) const METHOD: &str = "clientCertificate";
@@ -110,7 +113,7 @@ impl Certificates {
         if shown.chain.is_empty() {
             return None;
         }
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = clock::seconds(now);
         let mut judged = shown.judged.borrow_mut();
         if let Some(Judged { owner, known, until }) = &*judged
             && *owner == self.owner

@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -17,6 +17,7 @@ use super::{
     count::{Level, Refused, Taken},
     keys::{Entry, Key, Keys},
 };
+use crate::clock;
 
 /// A quota's rule.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +77,8 @@ pub(super) fn shown(key: &str) -> Cow<'_, str> {
 }
 
 /// Seconds since the epoch.
-pub(super) fn seconds(clock: SystemTime) -> i64 {
-    clock.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+pub(super) fn seconds(at: SystemTime) -> i64 {
+    i64::try_from(clock::seconds(at)).unwrap_or(i64::MAX)
 }
 
 impl Quota {
@@ -209,7 +210,7 @@ mod tests {
 
     fn at(seconds: u64) -> SystemTime {
         // A midnight of Paris.
-        UNIX_EPOCH + Duration::from_secs(1_774_738_800 + seconds)
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_774_738_800 + seconds)
     }
 
     fn take(quota: &Quota, book: &Book, cost: u64, clock: SystemTime) -> Result<u64, Option<u64>> {

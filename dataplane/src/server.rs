@@ -1,7 +1,7 @@
 //! Threads, sockets, TLS, connections, drain: what surrounds the pipeline.
 //!
-//! A worker is one thread with a runtime of its own: it accepts on listeners of its own, and what it accepts never
-//! leaves it. What the threads share is here, in [`Shared`]; none of it is written on a request's way.
+//! A worker is one thread with a runtime of its own: it accepts on listeners of its own, and a connection stays with the
+//! worker that began to serve it. What the threads share is here, in [`Shared`]; none of it is written on a request's way.
 
 mod connection;
 mod cores;
@@ -10,6 +10,7 @@ mod lifecycle;
 mod listen;
 mod proxy_protocol;
 mod refusal;
+mod spread;
 mod stream;
 pub mod tls;
 mod worker;
@@ -57,6 +58,7 @@ pub struct Shared {
     connections: AtomicUsize,
     /// Those of them over TLS.
     secure: AtomicUsize,
+    spread: spread::Spread,
     pub metrics: Arc<Metrics>,
     log: Option<Arc<Log>>,
     pub(crate) seals: Arc<session::Current>,
@@ -99,6 +101,11 @@ impl Shared {
     /// Client connections that are open, tunnels included.
     pub fn connections(&self) -> usize {
         self.connections.load(Relaxed)
+    }
+
+    /// The same by worker.
+    pub fn connections_by_worker(&self) -> Vec<usize> {
+        self.spread.open()
     }
 
     /// For a scrape.
@@ -174,6 +181,7 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
     let table = Arc::new(ArcSwap::from_pointee(Table::empty(ledger, counts.clone(), runtime)));
     let metrics = Arc::<Metrics>::default();
     let seals = Arc::new(session::Current::from_pointee(seals(&settings)?));
+    let (spread, doors) = spread::Spread::over(count);
     let log = settings.access_log.start(&metrics).map_err(StartError::AccessLog)?;
     let shared = Arc::new(Shared {
         tls: tls::Acceptor::new(Arc::clone(&table))?,
@@ -182,6 +190,7 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
         stage: watch::Sender::new(Stage::Serving),
         connections: AtomicUsize::new(0),
         secure: AtomicUsize::new(0),
+        spread,
         metrics,
         log,
         seals,
@@ -215,8 +224,8 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
         }
     }
     let mut workers = Vec::new();
-    for (number, doors) in sockets.workers.into_iter().enumerate() {
-        workers.push(worker::Handle::start(number, doors, &shared).await.map_err(StartError::Worker)?);
+    for (number, (outer, inner)) in sockets.workers.into_iter().zip(doors).enumerate() {
+        workers.push(worker::Handle::start(number, (outer, inner), &shared).await.map_err(StartError::Worker)?);
     }
     Ok(Running { addresses: shared.addresses.clone(), shared, workers, _tasks: tasks })
 }

@@ -1,4 +1,4 @@
-//! One thread: a runtime, listeners, and the connections that they brought, none of which is shared with another. What is
+//! One thread: a runtime, listeners, and connections, none of which is shared with another. What is
 //! (the table, limits, counts of backends) is in atomics, or behind locks that nobody holds while he waits.
 
 use std::{
@@ -20,11 +20,11 @@ use hyper::server::conn::http1;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, LocalOptions},
-    sync::{Notify, oneshot},
+    sync::{Notify, mpsc::UnboundedReceiver, oneshot},
     task::{coop::unconstrained, spawn_local},
 };
 
-use super::{Doors, Shared, Stage, connection};
+use super::{Doors, Shared, Stage, connection, spread::Accepted};
 use crate::{
     Settings, clock,
     metrics::work_as,
@@ -37,6 +37,7 @@ use crate::{
 
 /// What one worker's thread owns.
 pub struct Worker {
+    number: usize,
     pub settings: Settings,
     /// Its connections to backends.
     pub pools: Pools,
@@ -76,8 +77,9 @@ impl Deref for Held {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>) -> Rc<Self> {
+    pub(crate) fn new(number: usize, shared: Arc<Shared>) -> Rc<Self> {
         Rc::new(Self {
+            number,
             settings: shared.settings.clone(),
             pools: Pools::default(),
             recorder: Recorder::new(&shared.metrics, shared.log.as_ref()),
@@ -133,6 +135,7 @@ impl Worker {
     /// Runs something that outlives a connection, as a tunnel does; a drain waits for it, and ends it when its time is over.
     /// It counts with the connections of the listener that it came by.
     pub fn spawn(self: &Rc<Self>, from: Scheme, future: impl Future<Output = ()> + 'static) {
+        self.shared.spread.enter(self.number);
         let seat = Seat::take(self, usize::MAX, from == Scheme::Https);
         spawn_local(async move {
             future.await;
@@ -179,10 +182,11 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// `None`: there are `max` already.
+    /// Whoever takes one has been counted at the worker already. `None`: there are `max` in the process.
     fn take(worker: &Rc<Worker>, max: usize, secure: bool) -> Option<Self> {
         if worker.shared.connections.fetch_add(1, Relaxed) >= max {
             worker.shared.connections.fetch_sub(1, Relaxed);
+            worker.shared.spread.leave(worker.number);
             return None;
         }
         worker.open.set(worker.open.get() + 1);
@@ -199,6 +203,7 @@ impl Drop for Seat {
             self.worker.shared.secure.fetch_sub(1, Relaxed);
         }
         self.worker.shared.connections.fetch_sub(1, Relaxed);
+        self.worker.shared.spread.leave(self.worker.number);
         self.worker.open.set(self.worker.open.get() - 1);
         if self.worker.open.get() == 0 {
             self.worker.emptied.notify_waiters();
@@ -212,7 +217,12 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    pub(super) async fn start(number: usize, doors: Doors, shared: &Arc<Shared>) -> io::Result<Self> {
+    /// The second of its doors is for what other workers hand to it.
+    pub(super) async fn start(
+        number: usize,
+        (outer, inner): (Doors, UnboundedReceiver<Accepted>),
+        shared: &Arc<Shared>,
+    ) -> io::Result<Self> {
         let (done, finished) = oneshot::channel();
         let (begun, begins) = oneshot::channel();
         let shared = Arc::clone(shared);
@@ -221,7 +231,7 @@ impl Handle {
             match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                 Ok(runtime) => {
                     drop(begun.send(Ok(())));
-                    runtime.block_on(serve(Worker::new(shared), doors));
+                    runtime.block_on(serve(Worker::new(number, shared), outer, inner));
                 }
                 Err(error) => drop(begun.send(Err(error))),
             }
@@ -241,16 +251,17 @@ impl Handle {
     }
 }
 
-async fn serve(worker: Rc<Worker>, doors: Doors) {
-    let Some(listeners) = Listeners::open(doors) else { return };
+async fn serve(worker: Rc<Worker>, outer: Doors, mut inner: UnboundedReceiver<Accepted>) {
+    let Some(listeners) = Listeners::open(outer) else { return };
     let mut stage = worker.shared.stage.subscribe();
     let mut progress = worker.shared.progress.subscribe();
     loop {
         tokio::select! {
             accepted = listeners.accept() => match accepted {
-                Ok((tcp, peer, secure)) => admit(&worker, tcp, peer, secure),
+                Ok((tcp, peer, secure)) => place(&worker, tcp, peer, secure),
                 Err(error) => pause(&error).await,
             },
+            Some(accepted) = inner.recv() => take(&worker, accepted),
             // What has left the table is freed, even if no request comes.
             Ok(()) = progress.changed() => drop(worker.table()),
             _ = stage.wait_for(|stage| *stage >= Stage::Closing) => break,
@@ -259,8 +270,13 @@ async fn serve(worker: Rc<Worker>, doors: Doors) {
     worker.close();
     // Who waits in the queue has been told by the kernel that he is connected: he is served. What comes after the last look
     // and before the listener is gone is lost; load balancers have had `drain_delay` to send it elsewhere.
-    unconstrained(listeners.empty(|tcp, peer, secure| admit(&worker, tcp, peer, secure))).await;
+    unconstrained(listeners.empty(|tcp, peer, secure| place(&worker, tcp, peer, secure))).await;
     drop(listeners);
+    // Nobody hands anything over from now on; what was handed over before is here.
+    inner.close();
+    while let Ok(accepted) = inner.try_recv() {
+        take(&worker, accepted);
+    }
     let emptied = worker.emptied.notified();
     tokio::pin!(emptied);
     emptied.as_mut().enable();
@@ -273,6 +289,39 @@ async fn serve(worker: Rc<Worker>, doors: Doors) {
     worker.recorder.end(); // the runtime goes, and all that is left on it
 }
 
+/// Here, or with the worker that has the fewest connections.
+fn place(worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, secure: bool) {
+    let spread = &worker.shared.spread;
+    let chosen = spread.choose(worker.number);
+    if chosen == worker.number {
+        return admit(worker, tcp, peer, secure);
+    }
+    let handed = match tcp.into_std() {
+        Ok(tcp) => spread.hand_to(chosen, Accepted { tcp, peer, secure }),
+        // It cannot be taken from the runtime: there is nothing left that could be served.
+        Err(error) => return lose(worker, chosen, &error),
+    };
+    if let Err(back) = handed {
+        spread.leave(chosen);
+        spread.enter(worker.number);
+        take(worker, back);
+    }
+}
+
+/// What was counted here already.
+fn take(worker: &Rc<Worker>, Accepted { tcp, peer, secure }: Accepted) {
+    match TcpStream::from_std(tcp) {
+        Ok(tcp) => admit(worker, tcp, peer, secure),
+        Err(error) => lose(worker, worker.number, &error),
+    }
+}
+
+fn lose(worker: &Rc<Worker>, at: usize, error: &io::Error) {
+    tracing::error!(%error, "a connection is lost on its way to a worker");
+    worker.shared.spread.leave(at);
+}
+
+/// It has been counted at this worker.
 fn admit(worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, secure: bool) {
     // Beyond the bound the socket is dropped, which closes it.
     let Some(seat) = Seat::take(worker, worker.settings.bounds.max_connections, secure) else { return };

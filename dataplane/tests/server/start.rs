@@ -152,3 +152,21 @@ async fn who_may_speak_for_clients_must_and_nobody_else_can() {
     let stranger = exchange(gateway.http(), format!("{header}{request}")).await.unwrap();
     assert_eq!(stranger.statuses(), [400]);
 }
+
+#[tokio::test]
+async fn long_lived_connections_are_spread_evenly_over_the_workers() {
+    let echo = echo();
+    let settings = Settings { workers: Some(2), ..Settings::default() };
+    let gateway = Gateway::with(settings, all_to(&echo)).await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        // One after the other: each is served before the next comes.
+        let mut client = Client::connect(gateway.http(), Protocol::Http2).await.unwrap();
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+        clients.push(client);
+    }
+    assert_eq!(gateway.running.shared.connections_by_worker(), [4, 4], "wherever the kernel put them");
+    for client in &mut clients {
+        assert_eq!(client.get("/again").await.unwrap().status, 200);
+    }
+}

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, task::LocalSet, time::MissedTickBehavior};
+use tokio::{runtime::Runtime, sync::mpsc, task::LocalSet, time::MissedTickBehavior};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use client::Client;
@@ -86,6 +86,41 @@ fn ask_all(target: &Target, at_once: usize, again: impl Fn(usize) -> bool + Copy
         anyhow::Ok(())
     })?;
     Ok(answered.get())
+}
+
+/// Connections that are kept, each of which has had an answer.
+pub(crate) struct Kept {
+    clients: Vec<Client>,
+    // Behind what lives on it.
+    local: LocalSet,
+    runtime: Runtime,
+}
+
+impl Kept {
+    pub(crate) fn open(target: &Target, count: usize) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let local = LocalSet::new();
+        let clients = local.block_on(&runtime, async {
+            let mut clients = Vec::with_capacity(count);
+            for _ in 0..count {
+                let mut client = Client::open(target).await?;
+                client.ask(0).await?;
+                clients.push(client);
+            }
+            anyhow::Ok(clients)
+        })?;
+        Ok(Self { clients, local, runtime })
+    }
+
+    /// An error if one of them has been closed.
+    pub(crate) fn ask_again(&mut self) -> anyhow::Result<()> {
+        self.local.block_on(&self.runtime, async {
+            for client in &mut self.clients {
+                client.ask(0).await?;
+            }
+            Ok(())
+        })
+    }
 }
 
 /// How long each answer took, in order of length, when `per_second` requests come whether or not those before are answered. Each is

@@ -1,14 +1,17 @@
 //! Side-by-side benchmarks. Every figure is beside its target and, where there is one, beside a peer's of the same run.
 //!
 //! [`grid`] is what a request costs, as CPU time of the whole process tree; [`lookup`] what it takes to find a rule;
-//! [`change`] what one edit among many routes takes until it is served; [`memory`] what many routes weigh; [`counts`] what a request costs in
+//! [`change`] what one edit among many routes takes until it is served; [`memory`] what many routes weigh, and [`halves`] in which
+//! half; [`connections`] what a kept connection weighs, and what a second worker does; [`counts`] what a request costs in
 //! instructions, allocations and system calls.
 
 mod backend;
 mod change;
 mod config;
+mod connections;
 mod counts;
 mod grid;
+mod halves;
 mod load;
 mod lookup;
 mod memory;
@@ -34,7 +37,7 @@ struct Options {
     /// How long each round of a proxy takes.
     #[arg(long, env = "SECONDS_PER_ROUND", default_value_t = 4)]
     seconds: u64,
-    /// Only these parts: usual, grid, lookup, change, memory, counts, and soak (these two only if they are named).
+    /// Only these parts: usual, grid, lookup, change, memory, halves, connections, counts, and soak (these two only if they are named).
     only: Vec<String>,
     /// What the counts are compared with; it fails if they are more.
     #[arg(long)]
@@ -54,6 +57,11 @@ struct Options {
     /// Peers besides nginx and HAProxy, as NAME=COMMAND with {listen} and {backend} in it.
     #[arg(long, env = "PEERS", value_delimiter = ';')]
     peers: Vec<Peer>,
+    /// Only publish a snapshot of so many routes at the socket below: a half of its own.
+    #[arg(long, hide = true, requires = "publish_at")]
+    publish: Option<usize>,
+    #[arg(long, hide = true)]
+    publish_at: Option<PathBuf>,
     /// Only forward bytes to this address: the floor.
     #[arg(long, hide = true)]
     forward_to: Option<SocketAddr>,
@@ -63,6 +71,9 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     if let Some(backend) = options.forward_to {
         return backend::forward(backend);
+    }
+    if let (Some(routes), Some(socket)) = (options.publish, &options.publish_at) {
+        return halves::publish(socket, routes);
     }
     if let Some(results) = &options.page {
         let text = fs::read_to_string(results).with_context(|| results.display().to_string())?;
@@ -96,6 +107,12 @@ fn measure(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     }
     if wanted("memory") {
         memory::measure(report)?;
+    }
+    if wanted("halves") {
+        halves::measure(report)?;
+    }
+    if wanted("connections") {
+        connections::measure(report)?;
     }
     if options.only.iter().any(|only| only == "soak") {
         soak::measure(Duration::from_secs_f64(options.minutes * 60.0), report)?;

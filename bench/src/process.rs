@@ -109,6 +109,13 @@ impl Drop for Process {
     }
 }
 
+/// CPU time of the caller's thread since it began.
+pub(crate) fn cpu_of_this_thread() -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanos = stat.split(' ').next().and_then(|time| time.parse().ok()).context("no CPU time")?;
+    Ok(Duration::from_nanos(nanos))
+}
+
 /// An address that was free a moment ago.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)

@@ -102,6 +102,11 @@ pub(crate) fn program() -> anyhow::Result<PathBuf> {
 /// `command` is the program, or what runs it.
 pub(crate) fn start_with(command: &mut Command, objects: &Path, workers: usize) -> anyhow::Result<Started> {
     command.arg("standalone").arg(objects).args(["--workers", &workers.to_string()]);
+    start(command)
+}
+
+/// `command` has what is served, and by how many workers.
+pub(crate) fn start(command: &mut Command) -> anyhow::Result<Started> {
     command.args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     let mut process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::null()))?;
     let ready: serde_json::Value = serde_json::from_str(&process.line()?)?;

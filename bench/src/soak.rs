@@ -1,7 +1,8 @@
-//! A long run: edits all the time under open-loop load, with a WebSocket open throughout. What is lost, what memory does, and how
+//! A long run: edits all the time under open-loop load, with a WebSocket and a gRPC call open throughout. What is lost, what memory does, and how
 //! even the work of two workers is.
 
 mod memory;
+mod stream;
 
 use std::{
     fs,
@@ -24,6 +25,7 @@ use crate::{
     report::Report,
 };
 use memory::Samples;
+use stream::Call;
 
 const ROUTES: usize = 1000;
 /// Of the whole run, however long it is.
@@ -36,9 +38,13 @@ pub(crate) fn measure(time: Duration, report: &mut Report) -> anyhow::Result<()>
     let echo = Echo::on_thread("soak")?;
     let folder = tempfile::tempdir()?;
     config::write(folder.path(), &config::routes(ROUTES, echo.address()))?;
+    fs::write(folder.path().join("calls.yaml"), calls(echo.address()))?;
     edit(folder.path(), 0)?;
     let mut command = std::process::Command::new(proxy::program()?);
-    let started = proxy::start_with(&mut command, folder.path(), 2)?;
+    // Of what rests longer than that the gateway takes leave: a load that uses the last connection first lets some rest.
+    let rest = time.as_secs() + 3600;
+    command.arg("standalone").arg(folder.path()).args(["--workers", "2", "--idle-timeout", &format!("{rest}s")]);
+    let started = proxy::start(&mut command)?;
     let (process, address) = (&started.process, started.http);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(churn(process, address, started.admin, folder.path(), time, report))?;
@@ -55,6 +61,16 @@ pub(crate) fn measure(time: Duration, report: &mut Report) -> anyhow::Result<()>
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
+}
+
+/// A route for calls, to a backend that speaks HTTP/2.
+fn calls(backend: SocketAddr) -> String {
+    format!(
+        "apiVersion: ravelin.dev/v1alpha1\nkind: Backend\nmetadata: {{name: calls}}\nspec:\n  appProtocol: kubernetes.io/h2c\n  endpoints: [{{address: {}, port: {}}}]\n---\napiVersion: ravelin.dev/v1alpha1\nkind: ApiRoute\nmetadata: {{name: calls}}\nspec:\n  hostnames: [{}]\n  rules:\n  - matches: [{{path: {{value: /bench.Calls}}}}]\n    backendRefs: [{{name: calls, kind: Backend}}]\n",
+        backend.ip(),
+        backend.port(),
+        config::HOST
+    )
 }
 
 /// A route that is another at each edit.
@@ -84,6 +100,7 @@ async fn churn(
         Load::to(address, protocol).host(config::HOST).rate(RATE).connections(16).requests(requests).start()
     };
     let socket = Pulse::start(address, config::HOST, &path, Duration::from_millis(20)).await?;
+    let call = Call::start(address, config::HOST, "/bench.Calls/Echo?body=back", Duration::from_millis(20)).await?;
     let loads = [load(Protocol::Http1), load(Protocol::Http2)];
     let (start, first) = (Instant::now(), revision(admin).await?);
     let mut samples = Samples::default();
@@ -99,6 +116,7 @@ async fn churn(
     }
     let swaps = revision(admin).await? - first;
     let beats = socket.stop().await.map_err(|broken| anyhow::anyhow!("the WebSocket broke: {broken:?}"))?;
+    let messages = call.stop().await.context("the gRPC call broke")?;
     let [http1, http2] = loads;
     let (http1, http2) = (http1.stop().await, http2.stop().await);
     let lost: u64 = [&http1, &http2].iter().flat_map(|load| load.errors.values().chain(load.wrong.values())).sum();
@@ -109,11 +127,11 @@ async fn churn(
             "{minutes:.0} minutes, {swaps} swaps under {RATE} requests a second over HTTP/1.1 and as many over HTTP/2"
         ),
         format!(
-            "{} sent, {lost} lost, {ended} connections ended; {beats} beats of a WebSocket",
+            "{} sent, {lost} lost, {ended} connections ended; {beats} beats of a WebSocket, {messages} messages of a gRPC call",
             http1.sent + http2.sent
         ),
         String::new(),
-        "0 lost",
+        "0 lost, 0 ended",
     );
     let said = samples.judge();
     report.add(

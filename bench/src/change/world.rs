@@ -13,7 +13,7 @@ use crate::config;
 
 /// How routes are spread.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// Ten to a host, and ten to a backend.
     Spread,
     /// All of them on one host, to one backend.
@@ -78,7 +78,7 @@ impl fmt::Display for Edit {
 /// A backend that no route uses.
 const SPARE: usize = usize::MAX;
 
-pub(super) fn model(count: usize, shape: Shape) -> Model {
+pub(crate) fn model(count: usize, shape: Shape) -> Model {
     let mut model = Model::default();
     model.set(backend(SPARE, 9));
     for n in 0..=shape.group(count - 1) {

@@ -12,8 +12,8 @@ use ravelin_dataplane::{
     table::Table,
 };
 use ravelin_snapshot::{
-    HostPattern, ObjectKey, Part, Snapshot,
-    route::{Action, Broken, Guard, HeaderChanges, Match, PathMatch, Route, Rule, Timeouts},
+    HostPattern, ObjectKey, Part, Rare, Snapshot,
+    route::{Action, Broken, Guard, Match, PathMatch, Route, Rule},
 };
 
 use crate::{config, report::Report};
@@ -70,11 +70,11 @@ fn route(n: usize) -> Part<Route> {
         matches: vec![Match { path, method: None, headers: vec![], query: vec![], when: None }],
         auth: Guard::Open,
         limits: vec![],
-        request_headers: HeaderChanges::default(),
-        response_headers: HeaderChanges::default(),
+        request_headers: Rare::default(),
+        response_headers: Rare::default(),
         filters: None,
         action: Action::Reject(Broken::RouteInvalid),
-        timeouts: Timeouts::default(),
+        timeouts: Rare::default(),
     };
     let hosts = vec![HostPattern::parse(config::HOST)];
     Part::new(Route { created: None, hosts, certificates: vec![], rules: vec![rule] })

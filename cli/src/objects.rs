@@ -117,8 +117,8 @@ fn conditions(verdict: &Verdict, served: bool) -> Vec<Condition<'_>> {
         (true, true) => (true, "Programmed", "It is served."),
     };
     [
-        (judged("Accepted", &verdict.accepted), verdict.accepted.message.as_str()),
-        (judged("ResolvedRefs", &verdict.resolved_refs), verdict.resolved_refs.message.as_str()),
+        (judged("Accepted", &verdict.accepted), &*verdict.accepted.message),
+        (judged("ResolvedRefs", &verdict.resolved_refs), &*verdict.resolved_refs.message),
         (("Programmed", programmed.0, programmed.1.to_owned()), programmed.2),
     ]
     .into_iter()

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use ravelin_controller::expression::{MAX_SOURCE, Type, compile};
 use ravelin_dataplane::expression::{EvalError, Program, Scope};
 use ravelin_dataplane::request::{Caller, RequestView, RuleName, Scheme};
+use ravelin_snapshot::ObjectKey;
 
 fn evaluate<T>(source: &str, expected: Type, run: impl FnOnce(&Program, &Scope<'_>) -> T) -> T {
     let expression = compile(source, expected).unwrap_or_else(|error| panic!("{source}: {error}; {}", error.remedy));
@@ -31,7 +32,7 @@ fn evaluate<T>(source: &str, expected: Type, run: impl FnOnce(&Program, &Scope<'
         source: "192.0.2.7:4711".parse().expect("is an address"),
         chain: None,
     };
-    let route = RuleName { namespace: "shop".into(), route: "orders".into(), rule: "list".into() };
+    let route = RuleName { route: ObjectKey::new("shop", "orders"), rule: "list".into() };
     // 2024-07-01 04:30 UTC, 06:30 in Paris
     let now = UNIX_EPOCH + Duration::from_secs(1_719_808_200);
     run(&program, &Scope { request: &request, caller: &caller, route: &route, now })

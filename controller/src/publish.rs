@@ -100,7 +100,7 @@ fn outdated(compiled: &Compiled, lacking: &[String]) -> Compiled {
     let judged: Vec<_> = compiled.verdicts.iter().filter(|(object, _)| policies(object.kind)).collect();
     let judged: Vec<_> = judged.into_iter().map(|(object, verdict)| (object.clone(), (**verdict).clone())).collect();
     for (object, verdict) in judged {
-        let accepted = State { status: false, reason: Reason::SchemaOutdated, message: message.clone() };
+        let accepted = State { status: false, reason: Reason::SchemaOutdated, message: message.clone().into() };
         compiled.verdicts.set(object, Verdict { accepted, ..verdict });
     }
     compiled

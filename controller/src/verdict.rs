@@ -1,6 +1,8 @@
 //! What is said about an object: data first, words for people from it. Conditions, `check` and `/objects` print the same, but
 //! for `Programmed`, which is no verdict: statuses have it from all replicas, `/objects` from its own data plane.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// What became of one object. Equal inputs give equal verdicts on every replica, so nothing here speaks of the time at which it
@@ -23,7 +25,7 @@ pub struct State {
     pub status: bool,
     pub reason: Reason,
     /// For people: the field and the remedy.
-    pub message: String,
+    pub message: Cow<'static, str>,
 }
 
 /// Something to know about an object.

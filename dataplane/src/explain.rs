@@ -210,7 +210,7 @@ impl Place {
     fn of(tried: &Tried<'_>) -> Self {
         let name = &tried.rule.name;
         Self {
-            route: format!("{}/{}", name.namespace, name.route),
+            route: name.route.to_string(),
             rule: name.rule.clone(),
             host: tried.pattern.to_string(),
             matches: conditions(tried.said),

@@ -6,7 +6,7 @@ pub mod grpc_web;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use ravelin_snapshot::{filter, route};
+use ravelin_snapshot::{Empty, Rare, filter, route};
 
 use self::{compression::Compression, cors::Cors};
 
@@ -18,7 +18,10 @@ pub struct Filters {
 
 /// Changes of headers, in Gateway API's order: `set`, then `add`, then `remove`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct HeaderEdits {
+pub struct HeaderEdits(Rare<Edits>);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Edits {
     set: Vec<(HeaderName, HeaderValue)>,
     add: Vec<(HeaderName, HeaderValue)>,
     remove: Vec<HeaderName>,
@@ -79,35 +82,41 @@ impl Filters {
     }
 }
 
+impl Empty for Edits {
+    const EMPTY: &'static Self = &Self { set: Vec::new(), add: Vec::new(), remove: Vec::new() };
+}
+
 impl HeaderEdits {
     /// The error names the header.
     pub fn compile(said: &route::HeaderChanges) -> Result<Self, String> {
         let header = |(name, text): &(String, String)| Ok((header_name(name)?, value(text)?));
-        Ok(Self {
+        let edits = Edits {
             set: said.set.iter().map(header).collect::<Result<_, String>>()?,
             add: said.add.iter().map(header).collect::<Result<_, String>>()?,
             remove: said.remove.iter().map(|name| header_name(name)).collect::<Result<_, _>>()?,
-        })
+        };
+        Ok(Self(edits.into()))
     }
 
     /// The headers that it changes.
     pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
-        let changed = self.set.iter().chain(&self.add).map(|(name, _)| name);
-        changed.chain(&self.remove)
+        let Edits { set, add, remove } = &*self.0;
+        set.iter().chain(add).map(|(name, _)| name).chain(remove)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.names().next().is_none()
+        self.0.is_empty()
     }
 
     pub fn apply(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.set {
+        let Edits { set, add, remove } = &*self.0;
+        for (name, value) in set {
             headers.insert(name, value.clone());
         }
-        for (name, value) in &self.add {
+        for (name, value) in add {
             headers.append(name, value.clone());
         }
-        for name in &self.remove {
+        for name in remove {
             headers.remove(name);
         }
     }

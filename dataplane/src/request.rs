@@ -14,6 +14,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Method};
 use ipnet::IpNet;
+use ravelin_snapshot::ObjectKey;
 use serde_json::Value;
 
 use crate::policy::auth::ClientChain;
@@ -103,8 +104,7 @@ impl From<Arc<Caller>> for Known {
 /// Which rule a request came to: the `route` of expressions, logs and metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RuleName {
-    pub namespace: String,
-    pub route: String,
+    pub route: ObjectKey,
     pub rule: String,
 }
 

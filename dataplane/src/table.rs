@@ -77,9 +77,9 @@ struct CompiledRoute {
     /// What its counts are under, from table to table.
     label: Arc<Label>,
     said: Arc<Route>,
-    rules: Vec<Arc<Rule>>,
+    rules: Box<[Arc<Rule>]>,
     /// Each with the rule and the match that it is of.
-    candidates: Vec<(usize, usize, Arc<Candidate>)>,
+    candidates: Box<[(u32, u32, Arc<Candidate>)]>,
 }
 
 /// The rule that a request belongs to.
@@ -184,14 +184,16 @@ impl Table {
     }
 
     fn compile(&self, key: &ObjectKey, said: &Arc<Route>, label: Arc<Label>) -> Result<CompiledRoute, String> {
-        let name = Arc::new(key.clone());
         let rules = rule::compile(key, said, &label, &self.auth, &self.limits, &self.backends)?;
         let mut candidates = Vec::with_capacity(said.rules.iter().map(|rule| rule.matches.len()).sum());
         for (at, rule) in rules.iter().enumerate() {
             for one in 0..said.rules[at].matches.len() {
-                candidates.push((at, one, Arc::new(Candidate::compile(&name, said, (at, one), rule)?)));
+                // Invariant: a list of 2^32 entries fits into no frame of the channel.
+                let place = (number(at), number(one));
+                candidates.push((place.0, place.1, Arc::new(Candidate::compile(key, said, place, rule)?)));
             }
         }
+        let (rules, candidates) = (rules.into(), candidates.into());
         Ok(CompiledRoute { label, said: Arc::clone(said), rules, candidates })
     }
 
@@ -269,7 +271,7 @@ impl Table {
 
     /// All rules, in no promised order.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.routes.iter().flat_map(|(_, route)| &route.rules)
+        self.routes.iter().flat_map(|(_, route)| route.rules.iter())
     }
 }
 
@@ -277,11 +279,15 @@ impl CompiledRoute {
     /// Where its matches stand in the table.
     fn places(&self) -> impl Iterator<Item = (&HostPattern, &ravelin_snapshot::route::PathMatch, &Arc<Candidate>)> {
         self.said.hosts.iter().flat_map(move |pattern| {
-            self.candidates
-                .iter()
-                .map(move |(rule, one, candidate)| (pattern, &self.said.rules[*rule].matches[*one].path, candidate))
+            self.candidates.iter().map(move |(rule, one, candidate)| {
+                (pattern, &self.said.rules[*rule as usize].matches[*one as usize].path, candidate)
+            })
         })
     }
+}
+
+fn number(at: usize) -> u32 {
+    u32::try_from(at).expect("fewer than 2^32 (invariant)")
 }
 
 fn refusal(kind: &str, key: &ObjectKey) -> impl FnOnce(String) -> Refusal {

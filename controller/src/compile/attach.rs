@@ -44,15 +44,6 @@ pub(super) enum Family {
     Limits,
 }
 
-impl Family {
-    pub(super) fn fact(self, target: Target) -> Fact {
-        match self {
-            Self::Auth => Fact::AuthOn(target),
-            Self::Limits => Fact::LimitsOn(target),
-        }
-    }
-}
-
 /// A policy at one place; in the order of age within each section.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Attached {
@@ -168,12 +159,12 @@ impl<'a> OnRoute<'a> {
     }
 
     /// What a route's policies depend on.
-    pub(super) fn facts(family: Family, route: &ObjectKey) -> [Fact; 3] {
+    pub(super) fn facts(route: &ObjectKey) -> [Fact; 3] {
         let namespace = &route.namespace;
         [
-            family.fact(Target::Unknown(namespace.clone())),
-            family.fact(Target::Namespace(namespace.clone())),
-            family.fact(Target::Route(route.clone())),
+            Fact::PoliciesOn(Target::Unknown(namespace.clone())),
+            Fact::PoliciesOn(Target::Namespace(namespace.clone())),
+            Fact::PoliciesOn(Target::Route(route.clone())),
         ]
     }
 

@@ -32,7 +32,7 @@ const MAX_ENDPOINTS: usize = 256;
 
 /// A backend, or what to tell those who refer to it.
 pub(super) fn compile(work: &Work<'_>, reads: &mut Reads, key: &BackendKey) -> Result<Backend, Refused> {
-    let object = ObjectKey::new(&key.namespace, &key.name);
+    let object = key.object.clone();
     let (speech, endpoints, port) = match key.kind {
         BackendKind::Service => service(work, reads, &object, key.port)?,
         BackendKind::Backend => {

@@ -8,11 +8,11 @@ use std::{
 
 use foldhash::fast::RandomState;
 use ravelin_snapshot::{
-    Digest, HostPattern, ObjectKey,
+    HostPattern, ObjectKey,
     backend::{BackendKey, BackendKind},
 };
 
-use super::{attach::Target, index::Index};
+use super::{attach::Target, index::Index, route::place::Spot};
 
 /// Something that is computed and kept. In the order in which it is computed: a result depends on earlier ones only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,12 +62,10 @@ pub(super) enum Fact {
     Certificate(ObjectKey),
     /// An ApiRoute: whether it is there, and the names of its rules.
     Rules(ObjectKey),
-    /// The AuthPolicies on a target: which, in what state; not what they say.
-    AuthOn(Target),
-    /// The same of RateLimitPolicies.
-    LimitsOn(Target),
+    /// The AuthPolicies and RateLimitPolicies on a target: which, in what state; not what they say.
+    PoliciesOn(Target),
     /// Who takes the requests of a host and a match.
-    Place(Digest),
+    Place(Spot),
     /// Whether this second since the epoch has come.
     Moment(i64),
 }

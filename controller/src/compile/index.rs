@@ -6,11 +6,11 @@ use std::{
     hash::Hash,
 };
 
-use ravelin_snapshot::{Digest, HostPattern, ObjectKey, backend::BackendKind};
+use ravelin_snapshot::{HostPattern, ObjectKey, backend::BackendKind};
 
 use super::{
     attach::{Attachments, Seniority},
-    route::place::Claimant,
+    route::place::{Claimant, Spot},
 };
 use crate::object::Meta;
 
@@ -107,7 +107,7 @@ pub(super) struct Indexes {
     /// Routes by the hostnames that they name, the most senior first.
     pub(super) claims: Index<HostPattern, Seniority>,
     /// Matches of routes by where they stand.
-    pub(super) places: Index<Digest, Claimant>,
+    pub(super) places: Index<Spot, Claimant>,
     /// AuthPolicies by their targets.
     pub(super) auth: Attachments,
     /// RateLimitPolicies by their targets.

@@ -1,6 +1,6 @@
 //! What is found out about one object while it is compiled.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::text;
 use crate::{
@@ -122,25 +122,25 @@ impl Notes {
 
     /// The first error of each sort is what its condition says.
     pub(super) fn verdict(self, generation: i64) -> Verdict {
-        let state = |of_reference: bool, good: Reason, message: &str| {
+        let state = |of_reference: bool, good: Reason, message: Cow<'static, str>| {
             let errors = || {
                 let errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error);
                 errors.filter(|finding| is_of_reference(finding.reason) == of_reference)
             };
             match errors().next() {
-                None => State { status: true, reason: good, message: message.to_owned() },
+                None => State { status: true, reason: good, message },
                 Some(first) => {
-                    State { status: false, reason: first.reason, message: explain(first, errors().count() - 1) }
+                    State { status: false, reason: first.reason, message: explain(first, errors().count() - 1).into() }
                 }
             }
         };
         let warnings = || self.findings.iter().filter(|finding| finding.severity == Severity::Warning);
         let good = match warnings().next() {
-            None => "The object is valid.".to_owned(),
-            Some(first) => format!("The object is valid, but: {}", explain(first, warnings().count() - 1)),
+            None => "The object is valid.".into(),
+            Some(first) => format!("The object is valid, but: {}", explain(first, warnings().count() - 1)).into(),
         };
-        let accepted = state(false, Reason::Accepted, &good);
-        let resolved_refs = state(true, Reason::ResolvedRefs, "What the object refers to is there.");
+        let accepted = state(false, Reason::Accepted, good);
+        let resolved_refs = state(true, Reason::ResolvedRefs, "What the object refers to is there.".into());
         Verdict { generation, accepted, resolved_refs, findings: self.findings }
     }
 

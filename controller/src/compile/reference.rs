@@ -82,9 +82,9 @@ pub(super) fn backend(
             BackendKind::Service => Kind::Service,
             BackendKind::Backend => Kind::Backend,
         };
-        granted(work, reads, namespace, kind, &ObjectKey::new(&key.namespace, &key.name))?;
+        granted(work, reads, namespace, kind, &key.object)?;
         work.backend(reads, &key)?;
-        Ok(key)
+        Ok(shared(work, key))
     });
     match found {
         Ok(key) => Target::Backend(key),
@@ -115,8 +115,16 @@ fn backend_key(namespace: &str, reference: BackendReference<'_>) -> Result<Backe
         // Its endpoints have their own.
         (BackendKind::Backend, _) => 0,
     };
-    let namespace = other.unwrap_or(namespace).to_owned();
-    Ok(BackendKey { kind, namespace, name: name.to_owned(), port })
+    Ok(BackendKey { kind, object: ObjectKey::new(other.unwrap_or(namespace), name), port })
+}
+
+/// The same with the object's own key, whose text is there already: many routes name one backend.
+fn shared(work: &Work<'_>, key: BackendKey) -> BackendKey {
+    let object = match key.kind {
+        BackendKind::Service => work.model.services.get(&key.object).map(|object| object.meta.key.clone()),
+        BackendKind::Backend => work.model.backends.get(&key.object).map(|object| object.meta.key.clone()),
+    };
+    BackendKey { object: object.unwrap_or(key.object), ..key }
 }
 
 /// The certificate of a reference in an ApiRoute of `namespace`: its Secret, and the names that it is for. `None` and a note

@@ -13,12 +13,12 @@ use std::collections::BTreeSet;
 
 use ravelin_crds::{ApiRouteRule, ApiRouteSpec, RouteTls, Timeouts};
 use ravelin_snapshot::{
-    HostPattern, ObjectKey,
-    route::{self, Action, Broken, Guard, HeaderChanges, PathMatch, Route, Rule},
+    HostPattern, ObjectKey, Rare,
+    route::{self, Action, Broken, Guard, PathMatch, Route, Rule},
 };
 
 use super::{
-    attach::{Family, OnRoute},
+    attach::OnRoute,
     certificate, grammar,
     notes::{Field, Notes, touches},
     reference,
@@ -126,9 +126,7 @@ fn guard(work: &Work<'_>, reads: &mut Reads, notes: &mut Notes, object: &Object<
     let key = &object.meta.key;
     let said = &object.spec.rules;
     let names = said.iter().filter_map(|rule| rule.name.as_deref()).collect();
-    for family in [Family::Auth, Family::Limits] {
-        reads.extend(OnRoute::facts(family, key));
-    }
+    reads.extend(OnRoute::facts(key));
     let auth = OnRoute::new(&work.index.auth, key, &names);
     let limits = OnRoute::new(&work.index.limits, key, &names);
     let field = Field::SPEC.member("rules");
@@ -165,11 +163,11 @@ fn broken(name: String, matches: Vec<route::Match>) -> Rule {
         matches,
         auth: Guard::Open,
         limits: Vec::new(),
-        request_headers: HeaderChanges::default(),
-        response_headers: HeaderChanges::default(),
+        request_headers: Rare::default(),
+        response_headers: Rare::default(),
         filters: None,
         action: Action::Reject(Broken::RouteInvalid),
-        timeouts: route::Timeouts::default(),
+        timeouts: Rare::default(),
     }
 }
 
@@ -196,9 +194,9 @@ fn rule(
     let prefixed = matches.iter().all(|one| matches!(one.path, PathMatch::Prefix(_)));
     let mirrors = mirror::said(filters);
     let filters = filter::compile(filters, prefixed, field.member("filters"), notes);
-    let timeouts = timeouts.as_ref().map(|said| self::timeouts(said, field.member("timeouts"), notes));
+    let timeouts = timeouts.as_deref().map(|said| self::timeouts(said, field.member("timeouts"), notes));
     let name = name.clone().unwrap_or_else(|| index.to_string());
-    let session = session_persistence.as_ref().and_then(|said| {
+    let session = session_persistence.as_deref().and_then(|said| {
         let of = session::Of { route: &object.meta.key, rule: &name, matches: &matches };
         session::compile(said, &of, field.member("sessionPersistence"), notes)
     });
@@ -209,11 +207,11 @@ fn rule(
     let filter::Filters { request_headers, response_headers, rewrite, redirect, respond, others } = filters;
     let said = action::Said {
         namespace: &object.meta.key.namespace,
-        load_balancing: load_balancing.as_ref(),
-        retry: retry.as_ref(),
+        load_balancing: load_balancing.as_deref(),
+        retry: retry.as_deref(),
         mirrors: &mirrors,
         backend_refs,
-        fallback: fallback.as_ref(),
+        fallback: fallback.as_deref(),
         prefixed,
     };
     let action =
@@ -223,11 +221,11 @@ fn rule(
         matches,
         auth: Guard::Open,
         limits: Vec::new(),
-        request_headers,
-        response_headers,
+        request_headers: request_headers.into(),
+        response_headers: response_headers.into(),
         filters: (!others.is_empty()).then(|| Box::new(others)),
         action,
-        timeouts: timeouts.unwrap_or_default(),
+        timeouts: timeouts.unwrap_or_default().into(),
     }
 }
 

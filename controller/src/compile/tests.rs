@@ -50,7 +50,7 @@ fn one_route_and_one_backend_become_a_snapshot_that_holds_together() {
     let route = compiled.snapshot.routes.get(&ObjectKey::new("shop", "orders")).unwrap();
     let Action::Forward(forward) = &route.rules[0].action else { panic!("{:?}", route.rules[0].action) };
     let Target::Backend(key) = &forward.backends[0].target else { panic!("{forward:?}") };
-    let expected = BackendKey { kind: BackendKind::Backend, namespace: "shop".into(), name: "orders".into(), port: 0 };
+    let expected = BackendKey { kind: BackendKind::Backend, object: ObjectKey::new("shop", "orders"), port: 0 };
     assert_eq!(*key, expected);
     let endpoints = &compiled.snapshot.backends.get(key).unwrap().endpoints;
     assert_eq!(endpoints[0].address, Address::Ip("127.0.0.1:9001".parse().unwrap()));

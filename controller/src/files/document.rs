@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use ravelin_crds::{ApiRouteRule, ApiRouteSpec, PolicyTargetRef, ReferenceGrantSpec};
+use ravelin_snapshot::ObjectKey;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -172,10 +173,10 @@ fn name(object: &mut AnyObject, place: Place) {
     let kind = object.kind();
     let meta = meta_of(object);
     if meta.key.name.is_empty() {
-        meta.key.name = format!("unnamed-{}", place.line);
+        meta.key = ObjectKey::new(&meta.key.namespace, format!("unnamed-{}", place.line));
     }
     if kind == Kind::Namespace {
-        meta.key.namespace.clone_from(&meta.key.name);
+        meta.key = ObjectKey::new(&meta.key.name, &meta.key.name);
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     fs::Metadata,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -34,9 +35,9 @@ pub(super) struct Folder {
     root: PathBuf,
     /// That are read.
     pub(super) max_files: usize,
-    files: BTreeMap<PathBuf, Known>,
-    /// Which files have an object of that name; the first in order has it in the model.
-    holders: HashMap<ObjectRef, BTreeSet<PathBuf>>,
+    files: BTreeMap<Arc<Path>, Known>,
+    /// Which files have an object of that name, in order; the first has it in the model.
+    holders: HashMap<ObjectRef, Holders>,
     /// Objects that several files have.
     contested: BTreeSet<ObjectRef>,
     model: Model,
@@ -50,6 +51,9 @@ pub(super) struct Folder {
     /// It was looked at before, and a world was made of it.
     begun: bool,
 }
+
+/// Mostly one, and sorted.
+type Holders = Vec<Arc<Path>>;
 
 /// One file.
 #[derive(Debug, Default)]
@@ -179,7 +183,7 @@ impl Folder {
                 changed |= self.look(path, *stamp, &touched);
             } else if !self.begun {
                 // Written to for long, from the start.
-                self.files.entry(path.clone()).or_default().blind = true;
+                self.files.entry(path.as_path().into()).or_default().blind = true;
             }
         }
         self.begun = true;
@@ -188,7 +192,7 @@ impl Folder {
 
     /// Reads a file again if it may have changed.
     fn look(&mut self, path: &Path, stamp: Stamp, touched: &Touched) -> bool {
-        let known = self.files.entry(path.to_owned()).or_default();
+        let known = self.files.entry(path.into()).or_default();
         if known.stamp == Some(stamp) && !touched.all && !touched.changed.contains(path) {
             return false;
         }
@@ -254,14 +258,18 @@ impl Folder {
     /// `path` has this object, new or changed.
     fn enter(&mut self, path: &Path, object: AnyObject, place: Place) {
         let reference = object.reference();
-        let holders = self.holders.entry(reference.clone()).or_default();
+        let Some((file, _)) = self.files.get_key_value(path) else { return };
+        // With room for one, which is what most have.
+        let holders = self.holders.entry(reference.clone()).or_insert_with(|| Vec::with_capacity(1));
         let first_before = holders.first().cloned();
-        holders.insert(path.to_owned());
-        let is_first = holders.first().is_some_and(|first| first == path);
+        if let Err(at) = holders.binary_search(file) {
+            holders.insert(at, Arc::clone(file));
+        }
+        let is_first = holders.first().is_some_and(|first| **first == *path);
         if holders.len() > 1 {
             self.contested.insert(reference.clone());
         }
-        let loser = first_before.filter(|before| is_first && before != path);
+        let loser = first_before.filter(|before| is_first && **before != *path);
         let beaten = loser.as_ref().and_then(|_| self.model.get(&reference)).map(Box::new);
         if let Some(loser) = loser
             && let Some(held) = self.held(&loser, &reference)
@@ -285,8 +293,8 @@ impl Folder {
             known.objects.remove(reference);
         }
         let Some(holders) = self.holders.get_mut(reference) else { return };
-        let was_first = holders.first().is_some_and(|first| first == path);
-        holders.remove(path);
+        let was_first = holders.first().is_some_and(|first| **first == *path);
+        holders.retain(|holder| **holder != *path);
         let next = holders.first().cloned();
         if holders.len() < 2 {
             self.contested.remove(reference);
@@ -319,8 +327,8 @@ impl Folder {
     /// What was never read may hold the policy of any route, so all of them are closed until it can be read.
     fn closed_where_blind(&self) -> Model {
         let mut model = self.model.clone();
-        let blind = self.files.iter().find(|(_, known)| known.blind).map(|(path, _)| path);
-        let Some(path) = blind.or(self.blind.as_ref()) else { return model };
+        let blind = self.files.iter().find(|(_, known)| known.blind).map(|(path, _)| &**path);
+        let Some(path) = blind.or(self.blind.as_deref()) else { return model };
         let namespaces: BTreeSet<_> = self.model.routes.iter().map(|(key, _)| key.namespace.clone()).collect();
         for namespace in namespaces {
             model.set(file::closing_policy(namespace, &path.display().to_string()));
@@ -329,7 +337,7 @@ impl Folder {
     }
 
     fn contests(&self, reference: &ObjectRef) -> Vec<FileFinding> {
-        let place = |path: &PathBuf| self.files.get(path)?.objects.get(reference).map(|held| held.place);
+        let place = |path: &Path| self.files.get(path)?.objects.get(reference).map(|held| held.place);
         let mut holders = self.holders.get(reference).into_iter().flatten();
         let Some(first) = holders.next() else { return Vec::new() };
         let first_place = place(first).unwrap_or_default();

@@ -217,7 +217,7 @@ pub(crate) fn drop_others_values(object: &mut AnyObject) {
 impl From<core::Namespace> for Object<Namespace> {
     fn from(object: core::Namespace) -> Self {
         let mut meta = Meta::from(object.metadata);
-        meta.key.namespace.clone_from(&meta.key.name);
+        meta.key = ObjectKey::new(&meta.key.name, &meta.key.name);
         Self::new(meta, Namespace {})
     }
 }

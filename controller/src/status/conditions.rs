@@ -49,7 +49,7 @@ struct Stamp {
 
 impl From<&State> for Said {
     fn from(state: &State) -> Self {
-        Self { truth: state.status, reason: format!("{:?}", state.reason), message: state.message.clone() }
+        Self { truth: state.status, reason: format!("{:?}", state.reason), message: state.message.clone().into_owned() }
     }
 }
 

@@ -47,23 +47,23 @@ pub struct ApiRouteRule {
     pub filters: Vec<RouteFilter>,
     /// How long things may take.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeouts: Option<Timeouts>,
+    pub timeouts: Option<Box<Timeouts>>,
     /// When a request is sent again. Default: only when nothing of it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry: Option<Retry>,
+    pub retry: Option<Box<Retry>>,
     /// Keeps a client on one endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_persistence: Option<SessionPersistence>,
+    pub session_persistence: Option<Box<SessionPersistence>>,
     /// How requests of this rule are spread over endpoints. Default: what the backend's BackendPolicy says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub load_balancing: Option<LoadBalancing>,
+    pub load_balancing: Option<Box<LoadBalancing>>,
     /// Backends that the requests go to, in proportion to their weights; at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub backend_refs: Vec<BackendRef>,
     /// Who answers when no backend can.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<Box<Fallback>>,
 }
 
 /// A backend and its share of the requests.

@@ -6,17 +6,39 @@ use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ObjectKey;
 pub use tls::{AltName, ClientCertificate, Tls};
 
 /// A backend's name: one port of a Service, or a Backend object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(from = "Form", into = "Form")]
 pub struct BackendKey {
     pub kind: BackendKind,
-    pub namespace: String,
-    pub name: String,
+    pub object: ObjectKey,
     /// The Service's port (not the pod's); 0 for a Backend.
     pub port: u16,
+}
+
+/// How a key is written.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Form {
+    kind: BackendKind,
+    namespace: String,
+    name: String,
+    port: u16,
+}
+
+impl From<Form> for BackendKey {
+    fn from(Form { kind, namespace, name, port }: Form) -> Self {
+        Self { kind, object: ObjectKey::new(namespace, name), port }
+    }
+}
+
+impl From<BackendKey> for Form {
+    fn from(BackendKey { kind, object, port }: BackendKey) -> Self {
+        Self { kind, namespace: object.namespace.clone(), name: object.name.clone(), port }
+    }
 }
 
 /// What a backend was made of.
@@ -29,8 +51,8 @@ pub enum BackendKind {
 impl fmt::Display for BackendKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            BackendKind::Service => write!(f, "Service/{}/{}:{}", self.namespace, self.name, self.port),
-            BackendKind::Backend => write!(f, "Backend/{}/{}", self.namespace, self.name),
+            BackendKind::Service => write!(f, "Service/{}:{}", self.object, self.port),
+            BackendKind::Backend => write!(f, "Backend/{}", self.object),
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod key;
 pub mod part;
 pub mod password;
 pub mod path;
+pub mod rare;
 pub mod rate_limit;
 pub mod regex;
 pub mod route;
@@ -31,8 +32,9 @@ pub mod store;
 pub mod url;
 
 pub use host::HostPattern;
-pub use key::{ObjectKey, PolicyKey};
+pub use key::{ObjectKey, ObjectName, PolicyKey};
 pub use part::{Change, Digest, Part, Parts};
+pub use rare::{Empty, Rare};
 pub use secret::Secret;
 pub use shared_map::{Difference, SharedMap};
 pub use snapshot::{Revision, Snapshot};

@@ -136,6 +136,10 @@ impl Digest {
         Self(digest::digest(&digest::SHA256, bytes).as_ref().try_into().expect("32 bytes (invariant)"))
     }
 
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Adds `other` to a sum, lane by lane and wrapping: the digest of a set, whatever the order, kept up to date in
     /// proportion to what changes. It guards against mistakes between two halves that trust each other, not forgers.
     pub fn add(&mut self, other: Self) {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ObjectKey, PolicyKey,
+    Empty, ObjectKey, PolicyKey, Rare,
     backend::{BackendKey, Balancing},
     expression::Expression,
     filter::Filters,
@@ -57,16 +57,16 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Guard>,
     /// On the way to the backend, in the object's order within each kind.
-    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
-    pub request_headers: HeaderChanges,
+    #[serde(default, skip_serializing_if = "Rare::is_empty")]
+    pub request_headers: Rare<HeaderChanges>,
     /// On every answer of this rule that comes from a backend or a direct response.
-    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
-    pub response_headers: HeaderChanges,
+    #[serde(default, skip_serializing_if = "Rare::is_empty")]
+    pub response_headers: Rare<HeaderChanges>,
     /// What few rules have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters: Option<Box<Filters>>,
     pub action: Action,
-    pub timeouts: Timeouts,
+    pub timeouts: Rare<Timeouts>,
 }
 
 /// Whether a policy stands before a rule, and which. There is no "absent because broken": that is [`Guard::Closed`].
@@ -94,7 +94,7 @@ pub struct Match {
     pub query: Vec<FieldMatch>,
     /// A boolean expression, tried after all else; an error is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when: Option<Expression>,
+    pub when: Option<Box<Expression>>,
 }
 
 /// Paths are in the one normal form of the gateway (see [`crate::path`]).
@@ -155,10 +155,10 @@ pub struct Forward {
     /// By weight, exact over time. Empty, or all of weight 0: 503 `no_endpoints` (then the fallback).
     pub backends: Vec<WeightedBackend>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rewrite: Option<Rewrite>,
+    pub rewrite: Option<Box<Rewrite>>,
     /// Instead of the backend's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub balancing: Option<Balancing>,
+    pub balancing: Option<Box<Balancing>>,
     /// When a request is sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Box<Retry>>,
@@ -170,7 +170,7 @@ pub struct Forward {
     pub mirrors: Vec<Mirror>,
     /// When nothing else can answer: no endpoint, connect failure, time-out, overload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<Box<Fallback>>,
 }
 
 impl Forward {
@@ -256,12 +256,12 @@ pub struct WeightedBackend {
     pub weight: u32,
     pub target: Target,
     /// Filters of this reference; applied after the rule's.
-    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
-    pub request_headers: HeaderChanges,
-    #[serde(default, skip_serializing_if = "HeaderChanges::is_empty")]
-    pub response_headers: HeaderChanges,
+    #[serde(default, skip_serializing_if = "Rare::is_empty")]
+    pub request_headers: Rare<HeaderChanges>,
+    #[serde(default, skip_serializing_if = "Rare::is_empty")]
+    pub response_headers: Rare<HeaderChanges>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rewrite: Option<Rewrite>,
+    pub rewrite: Option<Box<Rewrite>>,
     /// Who gets copies of the requests to this backend, besides those of the rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<Mirror>,
@@ -297,10 +297,8 @@ pub struct HeaderChanges {
     pub remove: Vec<String>,
 }
 
-impl HeaderChanges {
-    pub fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
-    }
+impl Empty for HeaderChanges {
+    const EMPTY: &'static Self = &Self { set: Vec::new(), add: Vec::new(), remove: Vec::new() };
 }
 
 /// What the backend gets in place of the request's host and path.
@@ -367,6 +365,11 @@ pub struct Timeouts {
     /// A request header, in lower case, with the milliseconds that the client has left; it may only shorten `request_ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_header: Option<String>,
+}
+
+impl Empty for Timeouts {
+    const EMPTY: &'static Self =
+        &Self { request_ms: None, backend_request_ms: None, stream_idle_ms: None, deadline_header: None };
 }
 
 impl fmt::Display for Broken {

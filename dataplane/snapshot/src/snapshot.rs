@@ -136,7 +136,7 @@ fn targets(rule: &Rule) -> impl Iterator<Item = &BackendKey> {
         Action::Forward(forward) => Some(forward),
         Action::Redirect(_) | Action::Respond(_) | Action::Reject(_) => None,
     };
-    let fallback = forward.and_then(|forward| forward.fallback.as_ref()).and_then(|fallback| match fallback {
+    let fallback = forward.and_then(|forward| forward.fallback.as_deref()).and_then(|fallback| match fallback {
         Fallback::Backend(target) => Some(target),
         Fallback::Respond(_) => None,
     });

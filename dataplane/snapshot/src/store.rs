@@ -114,7 +114,7 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let mut snapshot = Snapshot { revision: Revision(7), ..Snapshot::default() };
-        let key = ObjectKey { namespace: "shop".into(), name: "tls".into() };
+        let key = ObjectKey::new("shop", "tls");
         let certificate =
             Certificate { chain: "chain".to_owned(), key: Secret::new("the private key"), not_after: 0, ocsp: None };
         snapshot.certificates.insert(key, Part::new(certificate));

@@ -8,7 +8,7 @@
 use std::{fs, path::Path};
 
 use ravelin_snapshot::{
-    FORM, HostPattern, ObjectKey, Part, Revision, Secret, Snapshot,
+    FORM, HostPattern, ObjectKey, Part, Rare, Revision, Secret, Snapshot,
     auth::{
         ApiKey, ApiKeyMethod, AuthPolicy, Authentication, AuthorizationRule, BasicMethod, BasicUser,
         CertificateIdentity, CertificateMethod, CredentialSource, Effect, Exclusion, External, ExternalProtocol,
@@ -36,7 +36,7 @@ use ravelin_snapshot::{
 };
 
 fn key(name: &str) -> ObjectKey {
-    ObjectKey { namespace: "shop".into(), name: name.into() }
+    ObjectKey::new("shop", name)
 }
 
 fn says(node: Node) -> Expression {
@@ -48,11 +48,11 @@ fn attribute(attribute: Attribute) -> Expression {
 }
 
 fn service() -> BackendKey {
-    BackendKey { kind: BackendKind::Service, namespace: "shop".into(), name: "orders".into(), port: 80 }
+    BackendKey { kind: BackendKind::Service, object: key("orders"), port: 80 }
 }
 
 fn elsewhere() -> BackendKey {
-    BackendKey { kind: BackendKind::Backend, namespace: "shop".into(), name: "elsewhere".into(), port: 0 }
+    BackendKey { kind: BackendKind::Backend, object: key("elsewhere"), port: 0 }
 }
 
 fn tls() -> Tls {
@@ -283,9 +283,9 @@ fn add_limits(snapshot: &mut Snapshot) {
     }
 }
 
-fn changes() -> HeaderChanges {
+fn changes() -> Rare<HeaderChanges> {
     let pair = |name: &str| vec![(name.to_owned(), "value".to_owned())];
-    HeaderChanges { set: pair("x-set"), add: pair("x-add"), remove: vec!["x-remove".into()] }
+    HeaderChanges { set: pair("x-set"), add: pair("x-add"), remove: vec!["x-remove".into()] }.into()
 }
 
 fn filters() -> Filters {
@@ -304,8 +304,8 @@ fn filters() -> Filters {
     Filters { cors: Some(cors), compression: Some(compression), coalesce: Some(coalesce) }
 }
 
-fn rewrite(path: PathRewrite) -> Rewrite {
-    Rewrite { hostname: Some("inner.example".into()), path: Some(path) }
+fn rewrite(path: PathRewrite) -> Box<Rewrite> {
+    Box::new(Rewrite { hostname: Some("inner.example".into()), path: Some(path) })
 }
 
 fn rule(name: &str, path: PathMatch, action: Action) -> Rule {
@@ -315,7 +315,7 @@ fn rule(name: &str, path: PathMatch, action: Action) -> Rule {
         method: Some("GET".into()),
         headers: vec![field("a", ValueMatch::Exact("1".into())), field("b", ValueMatch::Regex("2".into()))],
         query: vec![field("c", ValueMatch::Present)],
-        when: Some(says(Node::Bool(true))),
+        when: Some(Box::new(says(Node::Bool(true)))),
     };
     Rule {
         name: name.into(),
@@ -331,7 +331,8 @@ fn rule(name: &str, path: PathMatch, action: Action) -> Rule {
             backend_request_ms: Some(2),
             stream_idle_ms: Some(3),
             deadline_header: Some("x-deadline-ms".into()),
-        },
+        }
+        .into(),
     }
 }
 
@@ -347,7 +348,7 @@ fn forward(fallback: Fallback) -> Action {
     Action::Forward(Forward {
         backends: vec![share(Target::Backend(service())), share(Target::Reject(Broken::BackendInvalid))],
         rewrite: Some(rewrite(PathRewrite::Prefix("/v1".into()))),
-        balancing: Some(Balancing { algorithm: Algorithm::RoundRobin, slow_start_ms: Some(1) }),
+        balancing: Some(Box::new(Balancing { algorithm: Algorithm::RoundRobin, slow_start_ms: Some(1) })),
         retry: Some(Box::new(Retry {
             attempts: 1,
             backoff_ms: 2,
@@ -361,7 +362,7 @@ fn forward(fallback: Fallback) -> Action {
             idle_ms: Some(4),
         })),
         mirrors: vec![Mirror { backend: elsewhere(), numerator: 1, denominator: 3 }],
-        fallback: Some(fallback),
+        fallback: Some(Box::new(fallback)),
     })
 }
 
@@ -433,7 +434,7 @@ fn an_expression_that_is_as_deep_as_may_be_is_loaded() {
     assert_eq!(deepest.depth(), MAX_DEPTH);
     let mut snapshot = Snapshot::default();
     let plain = rule("deep", PathMatch::Prefix("/".into()), Action::Reject(Broken::RouteInvalid));
-    let matches = vec![Match { when: Some(says(deepest)), ..plain.matches[0].clone() }];
+    let matches = vec![Match { when: Some(Box::new(says(deepest))), ..plain.matches[0].clone() }];
     let rules = vec![Rule { matches, auth: Guard::Open, limits: Vec::new(), ..plain }];
     let route = Route { created: None, hosts: vec![HostPattern::Any], certificates: Vec::new(), rules };
     snapshot.routes.insert(key("deep"), Part::new(route));

@@ -40,7 +40,7 @@ pub(crate) struct Fields(Box<[u8]>);
 impl Fields {
     pub(crate) fn rule(name: &RuleName) -> Self {
         Self::write(|line| {
-            let route = format!("{}/{}", name.namespace, name.route);
+            let route = name.route.to_string();
             line.text(name!("route"), route.as_bytes());
             line.text(name!("rule"), name.rule.as_bytes());
         })

@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::{Method, StatusCode, Version};
+use ravelin_snapshot::ObjectKey;
 use serde_json::{Value, json};
 
 use super::*;
@@ -95,7 +96,7 @@ fn a_line_says_who_asked_for_what_and_what_came_of_it() {
     line.client(([192, 0, 2, 1], 5000).into());
     line.target(b"r-1", "shop.example", "/orders/7");
     line.user_agent(b"curl/8");
-    let name = RuleName { namespace: "shop".into(), route: "orders".into(), rule: "read".into() };
+    let name = RuleName { route: ObjectKey::new("shop", "orders"), rule: "read".into() };
     line.rule(&Fields::rule(&name));
     line.caller("acme");
     line.backend(&Fields::backend("Service/shop/orders:80"), Duration::from_micros(1_002));

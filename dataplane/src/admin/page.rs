@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use ravelin_snapshot::backend::BackendKind;
+use ravelin_snapshot::{ObjectKey, backend::BackendKind};
 use serde::Serialize;
 
 use super::{Surface, usage};
@@ -87,7 +87,8 @@ fn reset(path: &str, method: &Method, table: &Table) -> Option<Response<Bytes>> 
     if method != Method::POST {
         return Some(not_allowed());
     }
-    let named = || table.backends().filter(|backend| backend.key.namespace == namespace && backend.key.name == name);
+    let object = ObjectKey::new(namespace, name);
+    let named = || table.backends().filter(|backend| backend.key.object == object);
     let breakers: Vec<_> = named().filter_map(|backend| backend.breaker.as_ref()).collect();
     if breakers.is_empty() {
         let why = if named().next().is_some() { "has no circuit breaker" } else { "is not in the snapshot" };
@@ -131,7 +132,7 @@ impl Backends {
                 BackendKind::Service => "Service",
                 BackendKind::Backend => "Backend",
             };
-            let entry = backends.entry((kind, &key.namespace, &key.name));
+            let entry = backends.entry((kind, &key.object.namespace, &key.object.name));
             let (breaker, entry) = entry.or_insert_with(|| (BreakerState::Closed, BTreeMap::new()));
             if let Some(own) = &backend.breaker {
                 *breaker = own.state(now).max(*breaker);

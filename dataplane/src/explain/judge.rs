@@ -148,7 +148,7 @@ impl Explanation {
         let does = match &found.rule.action {
             Action::Forward(forward) => Does::Forward {
                 backends: shares(table, forward, found, request),
-                fallback: forward.fallback.as_ref().map(|fallback| match fallback {
+                fallback: forward.fallback.as_deref().map(|fallback| match fallback {
                     Fallback::Backend(to) => name(table, *to).0,
                     Fallback::Respond(response) => format!("a direct response, {}", response.status.as_u16()),
                 }),

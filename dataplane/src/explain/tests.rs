@@ -24,7 +24,7 @@ fn key(name: &str) -> ObjectKey {
 }
 
 fn backend_key() -> BackendKey {
-    BackendKey { kind: BackendKind::Service, namespace: "shop".into(), name: "orders".into(), port: 80 }
+    BackendKey { kind: BackendKind::Service, object: key("orders"), port: 80 }
 }
 
 fn rule(name: &str, path: &str, method: Option<&str>, action: route::Action) -> route::Rule {
@@ -53,7 +53,10 @@ fn forward() -> route::Action {
             rewrite: None,
             mirrors: Vec::new(),
         }],
-        rewrite: Some(route::Rewrite { hostname: None, path: Some(route::PathRewrite::Prefix("/v1".into())) }),
+        rewrite: Some(Box::new(route::Rewrite {
+            hostname: None,
+            path: Some(route::PathRewrite::Prefix("/v1".into())),
+        })),
         balancing: None,
         retry: None,
         session: None,

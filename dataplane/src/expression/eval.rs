@@ -177,8 +177,8 @@ impl<'a> Machine<'_, 'a> {
             Attribute::CallerMethod => caller.method,
             Attribute::CallerIssuer => &caller.issuer,
             Attribute::CallerPlan => &caller.plan,
-            Attribute::RouteNamespace => &route.namespace,
-            Attribute::RouteName => &route.route,
+            Attribute::RouteNamespace => &route.route.namespace,
+            Attribute::RouteName => &route.route.name,
             Attribute::RouteRule => &route.rule,
             Attribute::RequestQuery
             | Attribute::RequestHeaders

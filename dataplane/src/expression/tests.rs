@@ -1,6 +1,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, Method};
+use ravelin_snapshot::ObjectKey;
 use serde_json::json;
 
 use super::*;
@@ -48,7 +49,7 @@ impl Fixture {
                 }),
                 plan: "gold".into(),
             },
-            route: RuleName { namespace: "shop".into(), route: "orders".into(), rule: "list".into() },
+            route: RuleName { route: ObjectKey::new("shop", "orders"), rule: "list".into() },
             now: UNIX_EPOCH + Duration::from_millis(1_711_846_799_500),
         }
     }

@@ -109,7 +109,7 @@ fn prepare<'a>(
     if let Some(share) = share {
         share.request_headers.apply(request.headers_mut());
     }
-    let rewrites = [forward.rewrite.as_ref(), share.and_then(|share| share.rewrite.as_ref())];
+    let rewrites = [forward.rewrite.as_deref(), share.and_then(|share| share.rewrite.as_deref())];
     let mut path = None;
     for rewrite in rewrites.into_iter().flatten() {
         if let Some(host) = &rewrite.host {
@@ -205,7 +205,7 @@ async fn fall_back(
     if reason == Reason::RequestTimeout {
         return Err(reason.into());
     }
-    match (&forward.fallback, request) {
+    match (forward.fallback.as_deref(), request) {
         (Some(Fallback::Respond(response)), _) => Ok(respond(response, rule)),
         (Some(Fallback::Backend(to)), Some(mut request)) => {
             if let Some(ours) = ours {

@@ -9,7 +9,7 @@ use ravelin_snapshot::{
 };
 use regex_automata::meta::Regex;
 
-use super::{Rule, trace::Why};
+use super::{Rule, number, trace::Why};
 use crate::{
     expression::{Program, Scope},
     query,
@@ -19,9 +19,9 @@ use crate::{
 /// A match and the rule that it leads to.
 pub(super) struct Candidate {
     pub(super) rank: Rank,
-    pub(super) route: Arc<ObjectKey>,
     pub(super) rule: Arc<Rule>,
-    conditions: Conditions,
+    /// Most have none.
+    conditions: Option<Box<Conditions>>,
 }
 
 /// Among matches of one path, smaller is tried first (Gateway API, HTTPRouteRule): with a method, most headers, most
@@ -29,14 +29,14 @@ pub(super) struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     method: Reverse<bool>,
-    headers: Reverse<usize>,
-    query: Reverse<usize>,
+    headers: Reverse<u32>,
+    query: Reverse<u32>,
     when: Reverse<bool>,
     /// Seconds since the epoch; absent is newest.
     created: i64,
-    route: Arc<ObjectKey>,
-    rule: usize,
-    one: usize,
+    route: ObjectKey,
+    rule: u32,
+    one: u32,
 }
 
 /// All that must hold besides host and path.
@@ -56,27 +56,32 @@ enum Value {
 impl Candidate {
     /// Of the match at `one` of the rule at `at`. The error is for a refusal of the snapshot.
     pub(super) fn compile(
-        key: &Arc<ObjectKey>,
+        key: &ObjectKey,
         route: &Route,
-        (at, one): (usize, usize),
+        (at, one): (u32, u32),
         rule: &Arc<Rule>,
     ) -> Result<Self, String> {
-        let said = &route.rules[at].matches[one];
+        let said = &route.rules[at as usize].matches[one as usize];
         let rank = Rank {
             method: Reverse(said.method.is_some()),
-            headers: Reverse(said.headers.len()),
-            query: Reverse(said.query.len()),
+            headers: Reverse(number(said.headers.len())),
+            query: Reverse(number(said.query.len())),
             when: Reverse(said.when.is_some()),
             created: route.created.unwrap_or(i64::MAX),
-            route: Arc::clone(key),
+            route: key.clone(),
             rule: at,
             one,
         };
-        Ok(Self { rank, route: Arc::clone(key), rule: Arc::clone(rule), conditions: Conditions::compile(said)? })
+        Ok(Self { rank, rule: Arc::clone(rule), conditions: Conditions::compile(said)? })
+    }
+
+    pub(super) fn route(&self) -> &ObjectKey {
+        &self.rank.route
     }
 
     pub(super) fn holds(&self, request: &RequestView<'_>, now: SystemTime) -> bool {
-        let Conditions { method, headers, query: parameters, when } = &self.conditions;
+        let Some(conditions) = &self.conditions else { return true };
+        let Conditions { method, headers, query: parameters, when } = &**conditions;
         method.as_ref().is_none_or(|method| method == request.method)
             && headers.iter().all(|(name, value)| value.holds_header(request.headers, name))
             && parameters.iter().all(|(name, value)| value.holds_query(request.query, name))
@@ -91,7 +96,7 @@ impl Candidate {
 
     /// As [`Candidate::holds`], with what does not hold.
     pub(super) fn why_not(&self, request: &RequestView<'_>, now: SystemTime) -> Option<Why> {
-        let Conditions { method, headers, query: parameters, when } = &self.conditions;
+        let Conditions { method, headers, query: parameters, when } = self.conditions.as_deref()?;
         if method.as_ref().is_some_and(|method| method != request.method) {
             return Some(Why::Method);
         }
@@ -107,19 +112,23 @@ impl Candidate {
 }
 
 impl Conditions {
-    fn compile(said: &Match) -> Result<Self, String> {
+    /// `None`: host and path are all.
+    fn compile(said: &Match) -> Result<Option<Box<Self>>, String> {
+        if said.method.is_none() && said.headers.is_empty() && said.query.is_empty() && said.when.is_none() {
+            return Ok(None);
+        }
         let method = said.method.as_deref().map(|method| method.parse().map_err(|_| format!("method {method}")));
         let header = |said: &FieldMatch| {
             let name = said.name.parse().map_err(|_| format!("header {}", said.name))?;
             Ok::<_, String>((name, Value::compile(&said.value)?))
         };
         let parameter = |said: &FieldMatch| Ok::<_, String>((said.name.clone(), Value::compile(&said.value)?));
-        Ok(Self {
+        Ok(Some(Box::new(Self {
             method: method.transpose()?,
             headers: said.headers.iter().map(header).collect::<Result<_, _>>()?,
             query: said.query.iter().map(parameter).collect::<Result<_, _>>()?,
-            when: said.when.as_ref().map(Program::compile).transpose().map_err(|error| error.to_string())?,
-        })
+            when: said.when.as_deref().map(Program::compile).transpose().map_err(|error| error.to_string())?,
+        })))
     }
 }
 

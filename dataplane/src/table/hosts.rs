@@ -33,14 +33,14 @@ impl Hosts {
         candidate: &Arc<Candidate>,
     ) -> Result<(), String> {
         self.change(pattern, |host| {
-            *host.namespaces.entry(candidate.route.namespace.as_str().into()).or_default() += 1;
+            *host.namespaces.entry(candidate.route().namespace.as_str().into()).or_default() += 1;
             host.paths.insert(path, Arc::clone(candidate))
         })
     }
 
     pub(super) fn remove(&mut self, pattern: &HostPattern, path: &PathMatch, gone: &Candidate) {
         self.change(pattern, |host| {
-            if let Some(count) = host.namespaces.get_mut(gone.route.namespace.as_str()) {
+            if let Some(count) = host.namespaces.get_mut(gone.route().namespace.as_str()) {
                 *count -= 1;
             }
             host.namespaces.retain(|_, count| *count > 0);
@@ -69,7 +69,7 @@ impl Hosts {
         let mut owner: Option<&Host> = None;
         for host in self.patterns(request.host) {
             let owned = |candidate: &Candidate| {
-                owner.is_none_or(|owner| owner.namespaces.contains_key(candidate.route.namespace.as_str()))
+                owner.is_none_or(|owner| owner.namespaces.contains_key(candidate.route().namespace.as_str()))
             };
             if let Some(found) = host.paths.find(request, now, owned) {
                 return Some(found);

@@ -53,7 +53,7 @@ impl Paths {
                     self.depths.subtract(path);
                 }
             }
-            PathMatch::Regex(_) => Arc::make_mut(&mut self.regex).retain(|(_, other)| other.route != gone.route),
+            PathMatch::Regex(_) => Arc::make_mut(&mut self.regex).retain(|(_, other)| other.route() != gone.route()),
         }
     }
 
@@ -96,7 +96,7 @@ fn insert(map: &mut Sharded<Arc<str>, Candidates>, path: &str, candidate: Arc<Ca
 /// Returns how many are gone.
 fn remove(map: &mut Sharded<Arc<str>, Candidates>, path: &str, gone: &Candidate) -> usize {
     let Some(all) = map.get(path) else { return 0 };
-    let rest: Vec<_> = all.iter().filter(|other| other.route != gone.route).cloned().collect();
+    let rest: Vec<_> = all.iter().filter(|other| other.route() != gone.route()).cloned().collect();
     let count = all.len() - rest.len();
     if rest.is_empty() {
         map.remove(path);

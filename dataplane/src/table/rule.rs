@@ -4,7 +4,7 @@ use std::{fmt::Display, hash::Hash, sync::Arc, time::Duration};
 
 use http::HeaderName;
 use ravelin_snapshot::{
-    ObjectKey, PolicyKey,
+    Empty, ObjectKey, PolicyKey, Rare,
     backend::{BackendKey, Balancing},
     filter, route,
 };
@@ -29,13 +29,13 @@ pub struct Rule {
     pub label: Arc<Label>,
     pub auth: Guard,
     /// Every one must admit, outermost first.
-    pub limits: Vec<Guard>,
+    pub limits: Box<[Guard]>,
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
     /// What few rules have.
     pub filters: Option<Box<Filters>>,
     pub action: Action,
-    pub timeouts: Timeouts,
+    pub timeouts: Rare<Timeouts>,
 }
 
 /// What stands before a rule.
@@ -58,14 +58,14 @@ pub enum Action {
 /// On to one of some backends.
 pub struct Forward {
     /// Those with a share.
-    pub backends: Vec<Target>,
+    pub backends: Box<[Target]>,
     /// Whose turn it is, exact over time.
     pub rotation: Rotation,
-    pub rewrite: Option<Rewrite>,
+    pub rewrite: Option<Box<Rewrite>>,
     /// Instead of the backends' own.
     pub balancing: Option<Box<Balancing>>,
     pub retry: Option<Arc<Retry>>,
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<Box<Fallback>>,
     /// What few rules have.
     pub extras: Option<Box<Extras>>,
 }
@@ -77,7 +77,7 @@ pub struct Target {
     /// After the rule's own.
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
-    pub rewrite: Option<Rewrite>,
+    pub rewrite: Option<Box<Rewrite>>,
 }
 
 /// Where a reference leads: to a backend, or nowhere, which its share of the requests hears.
@@ -101,6 +101,11 @@ pub struct Timeouts {
     pub stream_idle: Option<Duration>,
     /// What a client has left, in milliseconds.
     pub deadline_header: Option<HeaderName>,
+}
+
+impl Empty for Timeouts {
+    const EMPTY: &'static Self =
+        &Self { request: None, backend_request: None, stream_idle: None, deadline_header: None };
 }
 
 /// All rules of a route. The error is for a refusal of the snapshot: it names the rule.
@@ -129,9 +134,9 @@ pub(super) struct Names<'a> {
 
 impl Names<'_> {
     fn rule(&self, key: &ObjectKey, label: &Arc<Label>, said: &route::Rule) -> Result<Rule, String> {
-        let name = RuleName { namespace: key.namespace.clone(), route: key.name.clone(), rule: said.name.clone() };
+        let name = RuleName { route: key.clone(), rule: said.name.clone() };
         let limits = said.limits.iter().map(|said| guard(said, self.limits));
-        let route::Timeouts { request_ms, backend_request_ms, stream_idle_ms, deadline_header } = &said.timeouts;
+        let route::Timeouts { request_ms, backend_request_ms, stream_idle_ms, deadline_header } = &*said.timeouts;
         let deadline_header = deadline_header.as_deref().map(header_name).transpose()?;
         Ok(Rule {
             logged: Fields::rule(&name),
@@ -148,7 +153,8 @@ impl Names<'_> {
                 backend_request: backend_request_ms.map(Duration::from_millis),
                 stream_idle: stream_idle_ms.map(Duration::from_millis),
                 deadline_header,
-            },
+            }
+            .into(),
         })
     }
 
@@ -169,23 +175,20 @@ impl Names<'_> {
                 to: self.destination(&backend.target)?,
                 request_headers: HeaderEdits::compile(&backend.request_headers)?,
                 response_headers: HeaderEdits::compile(&backend.response_headers)?,
-                rewrite: backend.rewrite.as_ref().map(Rewrite::compile).transpose()?,
+                rewrite: backend.rewrite.as_deref().map(Rewrite::compile).transpose()?.map(Box::new),
             })
         });
-        let fallback = said.fallback.as_ref().map(|fallback| match fallback {
+        let fallback = said.fallback.as_deref().map(|fallback| match fallback {
             route::Fallback::Backend(target) => self.destination(target).map(Fallback::Backend),
             route::Fallback::Respond(response) => DirectResponse::compile(response).map(Fallback::Respond),
         });
-        let mut backends = backends.collect::<Result<Vec<_>, String>>()?;
-        // There is mostly one, and it would have the room of four.
-        backends.shrink_to_fit();
         Ok(Forward {
             rotation: Rotation::new(said.backends.iter().map(|backend| backend.weight).filter(|weight| *weight > 0)),
-            backends,
-            rewrite: said.rewrite.as_ref().map(Rewrite::compile).transpose()?,
-            balancing: said.balancing.clone().map(Box::new),
+            backends: backends.collect::<Result<_, String>>()?,
+            rewrite: said.rewrite.as_deref().map(Rewrite::compile).transpose()?.map(Box::new),
+            balancing: said.balancing.clone(),
             retry: said.retry.as_ref().map(|said| Retry::compile(said).map(Arc::new)).transpose()?,
-            fallback: fallback.transpose()?,
+            fallback: fallback.transpose()?.map(Box::new),
             extras: Extras::compile(self, said, filters)?,
         })
     }

@@ -9,8 +9,8 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use ravelin_snapshot::{
-    Part, regex,
-    route::{Action, Broken, FieldMatch, Guard, Match, PathMatch, Rule as Said, Timeouts, ValueMatch},
+    Part, Rare, regex,
+    route::{Action, Broken, FieldMatch, Guard, Match, PathMatch, Rule as Said, ValueMatch},
 };
 use regex_automata::meta::Regex;
 
@@ -59,7 +59,7 @@ fn ask(table: &Table, asked: &Asked) -> Answer {
     asked.with(|view| {
         let found = table.find(view, SystemTime::UNIX_EPOCH)?;
         let name = &found.rule.name;
-        Some((format!("{}/{}/{}", name.namespace, name.route, name.rule), found.prefix))
+        Some((format!("{}/{}", name.route, name.rule), found.prefix))
     })
 }
 
@@ -149,7 +149,7 @@ fn rule(name: &str, matches: Vec<Match>) -> Said {
         response_headers: Default::default(),
         filters: None,
         action: Action::Reject(Broken::RouteInvalid),
-        timeouts: Timeouts::default(),
+        timeouts: Rare::default(),
     }
 }
 
@@ -212,7 +212,8 @@ fn a_route() -> impl Strategy<Value = Part<Route>> {
 }
 
 fn key() -> impl Strategy<Value = ObjectKey> {
-    (prop_oneof!["m", "n"], prop_oneof!["1", "2", "3", "4"]).prop_map(|(namespace, name)| ObjectKey { namespace, name })
+    (prop_oneof!["m", "n"], prop_oneof!["1", "2", "3", "4"])
+        .prop_map(|(namespace, name)| ObjectKey::new(namespace, name))
 }
 
 fn asked() -> impl Strategy<Value = Asked> {

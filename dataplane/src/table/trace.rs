@@ -46,16 +46,16 @@ impl Table {
         for (_, route) in self.routes.iter() {
             for pattern in route.said.hosts.iter().filter(|pattern| pattern.covers(&host)) {
                 for (at, one, candidate) in &route.candidates {
-                    all.push((pattern, &route.said.rules[*at].matches[*one], candidate));
+                    all.push((pattern, &route.said.rules[*at as usize].matches[*one as usize], candidate));
                 }
             }
         }
         all.sort_by_key(|(pattern, said, candidate)| (width(pattern), order(&said.path), &candidate.rank));
         let first = all.first().map(|(pattern, ..)| width(pattern));
         let here = all.iter().take_while(|(pattern, ..)| Some(width(pattern)) == first);
-        let owners: BTreeSet<&str> = here.map(|(.., candidate)| candidate.route.namespace.as_str()).collect();
+        let owners: BTreeSet<&str> = here.map(|(.., candidate)| candidate.route().namespace.as_str()).collect();
         let tried = all.into_iter().map(|(pattern, said, candidate)| {
-            let owned = owners.contains(candidate.route.namespace.as_str());
+            let owned = owners.contains(candidate.route().namespace.as_str());
             let why = if owned { why_not(said, candidate, request, now) } else { Some(Why::Owner) };
             Tried { pattern, rule: &candidate.rule, said, why }
         });

@@ -20,7 +20,7 @@ fn hashed(echoes: &[Echo], on: HashOn) -> Snapshot {
     snapshot.backends.insert(key.clone(), Part::new(Backend::plain(Spoken::Http1, endpoints.collect())));
     let Action::Forward(plain) = forward(key) else { unreachable!("it forwards") };
     let balancing = Balancing { algorithm: Algorithm::ConsistentHash(on), slow_start_ms: None };
-    let action = Action::Forward(Forward { balancing: Some(balancing), ..plain });
+    let action = Action::Forward(Forward { balancing: Some(Box::new(balancing)), ..plain });
     add_route(&mut snapshot, "all", HostPattern::Any, action);
     snapshot
 }

@@ -216,7 +216,8 @@ async fn who_has_less_time_waits_no_longer_and_takes_it_from_nobody() {
     let mut snapshot = shared(backend.address(), None);
     let key = ObjectKey::new("shop", "all");
     let mut all_routes = snapshot.routes.get(&key).unwrap().value().as_ref().clone();
-    all_routes.rules[0].timeouts = Timeouts { deadline_header: Some("x-deadline-ms".into()), ..Timeouts::default() };
+    all_routes.rules[0].timeouts =
+        Timeouts { deadline_header: Some("x-deadline-ms".into()), ..Timeouts::default() }.into();
     snapshot.routes.insert(key, Part::new(all_routes));
     let gateway = Gateway::start(snapshot).await;
     // The first is the one with less time: the call goes on without it.

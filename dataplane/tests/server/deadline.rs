@@ -13,7 +13,7 @@ fn timed(echo: &ravelin_echo::Echo, request_ms: Option<u64>) -> Snapshot {
     let backend = add_backend(&mut snapshot, "echo", echo.address());
     let mut all: Route = route(HostPattern::Any, forward(backend));
     all.rules[0].timeouts =
-        Timeouts { request_ms, deadline_header: Some("x-deadline-ms".into()), ..Timeouts::default() };
+        Timeouts { request_ms, deadline_header: Some("x-deadline-ms".into()), ..Timeouts::default() }.into();
     snapshot.routes.insert(ObjectKey::new("shop", "all"), Part::new(all));
     snapshot
 }

@@ -35,7 +35,8 @@ impl World {
 
     fn asking(&self, change: impl FnOnce(&mut External)) -> Snapshot {
         let mut snapshot = self.snapshot.clone();
-        let backend = snapshot.backends.iter().map(|(key, _)| key.clone()).find(|key| key.name == "opa").unwrap();
+        let backend =
+            snapshot.backends.iter().map(|(key, _)| key.clone()).find(|key| key.object.name == "opa").unwrap();
         let mut external = External {
             protocol: ExternalProtocol::Http { path: "/check".into() },
             backend,

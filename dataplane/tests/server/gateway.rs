@@ -5,15 +5,12 @@ use std::net::SocketAddr;
 use ravelin_dataplane::{Running, Settings, server::Source, start};
 use ravelin_echo::{Echo, Options};
 use ravelin_snapshot::{
-    HostPattern, ObjectKey, Part, Secret, Snapshot,
+    HostPattern, ObjectKey, Part, Rare, Secret, Snapshot,
     auth::{AuthPolicy, Mode, Network},
     backend::{Address, Backend, BackendKey, BackendKind, Endpoint, Protocol},
     certificate::Certificate,
     channel::{Publisher, memory},
-    route::{
-        Action, DirectResponse, Forward, Guard, HeaderChanges, Match, PathMatch, Route, Rule, Target, Timeouts,
-        WeightedBackend,
-    },
+    route::{Action, DirectResponse, Forward, Guard, Match, PathMatch, Route, Rule, Target, WeightedBackend},
 };
 
 pub(crate) struct Gateway {
@@ -64,7 +61,7 @@ pub(crate) fn all_to(echo: &Echo) -> Snapshot {
 }
 
 pub(crate) fn add_backend(snapshot: &mut Snapshot, name: &str, address: SocketAddr) -> BackendKey {
-    let key = BackendKey { kind: BackendKind::Backend, namespace: "shop".into(), name: name.into(), port: 0 };
+    let key = BackendKey { kind: BackendKind::Backend, object: ObjectKey::new("shop", name), port: 0 };
     let backend = Backend::plain(Protocol::Http1, vec![Endpoint { address: Address::Ip(address), weight: 1 }]);
     snapshot.backends.insert(key.clone(), Part::new(backend));
     key
@@ -74,8 +71,8 @@ pub(crate) fn forward(backend: BackendKey) -> Action {
     let share = WeightedBackend {
         weight: 1,
         target: Target::Backend(backend),
-        request_headers: HeaderChanges::default(),
-        response_headers: HeaderChanges::default(),
+        request_headers: Rare::default(),
+        response_headers: Rare::default(),
         rewrite: None,
         mirrors: Vec::new(),
     };
@@ -107,11 +104,11 @@ pub(crate) fn route(host: HostPattern, action: Action) -> Route {
         matches: vec![any],
         auth: Guard::Open,
         limits: Vec::new(),
-        request_headers: HeaderChanges::default(),
-        response_headers: HeaderChanges::default(),
+        request_headers: Rare::default(),
+        response_headers: Rare::default(),
         filters: None,
         action,
-        timeouts: Timeouts::default(),
+        timeouts: Rare::default(),
     };
     Route { created: None, hosts: vec![host], certificates: Vec::new(), rules: vec![rule] }
 }

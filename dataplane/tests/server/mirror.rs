@@ -79,7 +79,8 @@ async fn of_the_requests_to_one_backend_alone_copies_are_sent_if_it_says_so() {
     let (one, other, shadow) = (echo(), echo(), echo());
     let mut snapshot = mirrored(&one, shadow.address(), 0, 1);
     let key = add_backend(&mut snapshot, "other", other.address());
-    let shadow_key = snapshot.backends.iter().map(|(key, _)| key).find(|key| key.name == "shadow").unwrap().clone();
+    let shadow_key =
+        snapshot.backends.iter().map(|(key, _)| key).find(|key| key.object.name == "shadow").unwrap().clone();
     let all = ObjectKey::new("shop", "all");
     let mut split: Route = snapshot.routes.get(&all).unwrap().value().as_ref().clone();
     let Action::Forward(to) = &mut split.rules[0].action else { unreachable!("it forwards") };

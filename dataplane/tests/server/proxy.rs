@@ -8,7 +8,7 @@ use ravelin_snapshot::{
     auth::{AuthPolicy, ForwardedHeader, Mode, Network},
     backend::{self, Address, Backend, Endpoint},
     expression::{Attribute, Expression, Node},
-    route::{Action, Fallback, Forward, Guard, Redirect, Target},
+    route::{Action, Fallback, Forward, Guard, HeaderChanges, Redirect, Target},
 };
 
 use crate::gateway::{Gateway, add_backend, add_route, all_to, echo, forward, route, say};
@@ -99,7 +99,10 @@ async fn what_a_backend_is_told_of_the_client_is_there_once_over_each_protocol_a
     let http2 = h2c(&mut snapshot, "http2", echo.address());
     let gone = h2c(&mut snapshot, "gone", nobody.local_addr().unwrap());
     let Action::Forward(falls) = forward(gone) else { unreachable!() };
-    let falls = Action::Forward(Forward { fallback: Some(Fallback::Backend(Target::Backend(http1.clone()))), ..falls });
+    let falls = Action::Forward(Forward {
+        fallback: Some(Box::new(Fallback::Backend(Target::Backend(http1.clone())))),
+        ..falls
+    });
     let hosts = [("http1.example", forward(http1)), ("http2.example", forward(http2)), ("falls.example", falls)];
     for (host, action) in &hosts {
         add_route(&mut snapshot, host, HostPattern::parse(host), action.clone());
@@ -261,7 +264,8 @@ async fn a_trailer_says_nothing_that_the_head_says_or_that_a_rule_decides() {
     let mut all = route(HostPattern::Any, forward(backend));
     let policy = ObjectKey::new("shop", "callers");
     all.rules[0].auth = Guard::Policy(policy.clone());
-    all.rules[0].request_headers.remove = vec!["x-debug".to_owned()];
+    all.rules[0].request_headers =
+        HeaderChanges { remove: vec!["x-debug".to_owned()], ..HeaderChanges::default() }.into();
     snapshot.routes.insert(ObjectKey::new("shop", "all"), Part::new(all));
     snapshot.auth.insert(policy, Part::new(naming_callers()));
     let gateway = Gateway::start(snapshot).await;

@@ -76,6 +76,8 @@ pub(super) fn compile(
                 let field = field.member("backendRefs");
                 notes.warning(field, Reason::Suspicious, message, "Name a backend with a weight.");
             }
+            let (rewrite, balancing, fallback) =
+                (rewrite.map(Box::new), balancing.map(Box::new), fallback.map(Box::new));
             Action::Forward(Forward { backends, rewrite, balancing, retry, session, mirrors, fallback })
         }
     }
@@ -113,6 +115,8 @@ fn backends(
         if weight > grammar::MAX_WEIGHT {
             notes.invalid(field.member("weight"), "the weight is too large", "Use 0 to 1000000.");
         }
+        let (request_headers, response_headers) = (request_headers.into(), response_headers.into());
+        let rewrite = rewrite.map(Box::new);
         backends.push(WeightedBackend { weight, target, request_headers, response_headers, rewrite, mirrors });
     }
     backends

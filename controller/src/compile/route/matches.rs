@@ -50,7 +50,7 @@ fn one(said: &RouteMatch, field: Field<'_>, notes: &mut Notes) -> Match {
     count(query_params.len(), query_field, notes);
     let query = query_params.iter().enumerate().take(MAX_FIELDS);
     let query = query.filter_map(|(index, said)| query_param(said, query_field.item(index), notes)).collect();
-    let when = when.as_ref().map(|source| text::condition(source, field.member("when"), notes));
+    let when = when.as_ref().map(|source| Box::new(text::condition(source, field.member("when"), notes)));
     Match {
         path,
         method: method.map(|method| method.as_str().to_owned()),

@@ -1,7 +1,7 @@
 //! Where a match stands among all: two in one place take the same requests, and only the first of them gets any.
 
 use ravelin_snapshot::{
-    Digest, ObjectKey,
+    Digest, HostPattern, ObjectKey,
     route::{Match, PathMatch, Route},
 };
 
@@ -15,28 +15,40 @@ use crate::{
 };
 
 /// A match of a rule of a route, in the order in which equal ones are tried.
-pub(in crate::compile) type Claimant = (Seniority, usize, usize);
+pub(in crate::compile) type Claimant = (Seniority, u32, u32);
+
+/// What a host and a match come to: half a digest, which tells all of a cluster's apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::compile) struct Spot([u8; 16]);
 
 /// A host and a match of a rule of the route, by their indices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::compile) struct Place {
-    pub(in crate::compile) digest: Digest,
-    pub(in crate::compile) rule: usize,
-    pub(in crate::compile) one: usize,
+    pub(in crate::compile) spot: Spot,
+    pub(in crate::compile) rule: u32,
+    pub(in crate::compile) one: u32,
 }
 
 /// All places of a route; one for each host of each match.
-pub(in crate::compile) fn places(route: &Route) -> Vec<Place> {
+pub(in crate::compile) fn places(route: &Route) -> Box<[Place]> {
     let matches = route
         .rules
         .iter()
-        .enumerate()
-        .flat_map(|(rule, said)| said.matches.iter().enumerate().map(move |(one, said)| (rule, one, form(said))));
-    let here = |(rule, one, form): (usize, usize, String)| {
+        .zip(0..)
+        .flat_map(|(said, rule)| said.matches.iter().zip(0..).map(move |(said, one)| (rule, one, form(said))));
+    let here = |(rule, one, form): (u32, u32, String)| {
         let hosts = route.hosts.iter();
-        hosts.map(move |host| Place { digest: Digest::of(format!("{host} {form}").as_bytes()), rule, one })
+        hosts.map(move |host| Place { spot: Spot::of(host, &form), rule, one })
     };
     matches.flat_map(here).collect()
+}
+
+impl Spot {
+    fn of(host: &HostPattern, form: &str) -> Self {
+        let mut half = [0; 16];
+        half.copy_from_slice(&Digest::of(format!("{host} {form}").as_bytes()).bytes()[..16]);
+        Self(half)
+    }
 }
 
 /// The same for matches that take the same requests, as far as that shows.
@@ -58,14 +70,14 @@ fn form(said: &Match) -> String {
 pub(in crate::compile) fn judge(
     own: &Seniority,
     places: &[Place],
-    all: &Index<Digest, Claimant>,
-    name: impl Fn(&ObjectKey, usize) -> String,
+    all: &Index<Spot, Claimant>,
+    name: impl Fn(&ObjectKey, u32) -> String,
     notes: &mut Notes,
 ) {
     let field = Field::SPEC.member("rules");
     for hosts in places.chunk_by(|a, b| (a.rule, a.one) == (b.rule, b.one)) {
         let Some(Place { rule, one, .. }) = hosts.first() else { continue };
-        let first = |place: &Place| all.get(&place.digest).next();
+        let first = |place: &Place| all.get(&place.spot).next();
         // A rule that says the same twice loses nothing by it.
         let before = |first: &&Claimant| {
             let (route, at, _) = first;
@@ -73,9 +85,14 @@ pub(in crate::compile) fn judge(
         };
         let taken: Option<Vec<&Claimant>> = hosts.iter().map(|place| first(place).filter(before)).collect();
         let Some((route, at, _)) = taken.as_ref().and_then(|taken| taken.first()) else { continue };
-        let field = field.item(*rule);
+        let field = field.item(*rule as usize);
         let matches = field.member("matches");
         let message = format!("no request gets here: {} takes them all before", name(&route.1, *at));
-        notes.warning(matches.item(*one), Reason::Shadowed, message, "Remove one of them, or tell them apart.");
+        notes.warning(
+            matches.item(*one as usize),
+            Reason::Shadowed,
+            message,
+            "Remove one of them, or tell them apart.",
+        );
     }
 }

@@ -133,7 +133,7 @@ impl Work<'_> {
             cells.insert(key.clone(), policy);
         }
         for (target, _) in old.symmetric_difference(&new) {
-            self.fire(&family.fact(target.clone()));
+            self.fire(&Fact::PoliciesOn(target.clone()));
         }
     }
 
@@ -163,11 +163,11 @@ impl Work<'_> {
     }
 
     fn judge_at(&self, family: Family, own: &ObjectKey, at: &TargetRef, reads: &mut Reads, notes: &mut Notes) {
-        reads.insert(family.fact(at.target.clone()));
+        reads.insert(Fact::PoliciesOn(at.target.clone()));
         let rules = match &at.target {
             Target::Route(route) => {
                 reads.insert(Fact::Rules(route.clone()));
-                reads.extend(OnRoute::facts(family, route));
+                reads.extend(OnRoute::facts(route));
                 self.rule_names(route)
             }
             Target::Namespace(_) | Target::Unknown(_) => None,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ravelin_snapshot::{Digest, ObjectKey};
+use ravelin_snapshot::ObjectKey;
 
 use super::{Reads, Work, put};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         notes::Notes,
         route::{
             self,
-            place::{self, Claimant, Place},
+            place::{self, Claimant, Place, Spot},
         },
     },
     object::Kind,
@@ -25,12 +25,12 @@ pub(super) struct RouteNotes {
     seniority: Seniority,
     generation: i64,
     notes: Notes,
-    places: Vec<Place>,
+    places: Box<[Place]>,
 }
 
 impl RouteNotes {
-    fn claims(&self) -> impl Iterator<Item = (Digest, Claimant)> {
-        self.places.iter().map(|place| (place.digest, (self.seniority.clone(), place.rule, place.one)))
+    fn claims(&self) -> impl Iterator<Item = (Spot, Claimant)> {
+        self.places.iter().map(|place| (place.spot, (self.seniority.clone(), place.rule, place.one)))
     }
 }
 
@@ -75,9 +75,9 @@ impl Work<'_> {
     pub(super) fn judge_route(&mut self, key: &ObjectKey) {
         let mut reads = Reads::new();
         let verdict = self.cells.routes.get(key).map(|route| {
-            reads.extend(route.places.iter().map(|place| Fact::Place(place.digest)));
+            reads.extend(route.places.iter().map(|place| Fact::Place(place.spot)));
             let mut notes = route.notes.clone();
-            let name = |other: &ObjectKey, rule: usize| {
+            let name = |other: &ObjectKey, rule: u32| {
                 let route = if other == key { String::new() } else { format!(" of {} {other}", Kind::ApiRoute) };
                 format!("rule {rule}{route}")
             };

@@ -8,6 +8,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,7 +24,7 @@ pub(super) struct Settling {
     pub(super) patience: Duration,
     pub(super) waits_since: Option<Instant>,
     /// Files that are known and were not there when it was looked last, and since when.
-    missing: HashMap<PathBuf, Instant>,
+    missing: HashMap<Arc<Path>, Instant>,
     /// What was touched meanwhile.
     held: Touched,
 }

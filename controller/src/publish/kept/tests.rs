@@ -52,7 +52,7 @@ fn served(compiled: &Compiled, name: &str) -> Option<String> {
 fn told(compiled: &Compiled, name: &str) -> (usize, bool, String) {
     let key = ObjectKey::new("shop", name);
     let state = &compiled.verdicts.get(&ObjectRef::new(Kind::ApiRoute, key.clone())).unwrap().resolved_refs;
-    (compiled.snapshot.routes.get(&key).unwrap().certificates.len(), state.status, state.message.clone())
+    (compiled.snapshot.routes.get(&key).unwrap().certificates.len(), state.status, state.message.clone().into_owned())
 }
 
 fn pair(name: &str, ends: i32) -> (String, String) {

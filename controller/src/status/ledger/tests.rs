@@ -26,7 +26,7 @@ fn published(generation: i64, version: u64, accepted: bool, written: Written) ->
     world.observed.marks.set("AuthPolicy".to_owned(), version);
     world.observed.marks.set("ApiRoute".to_owned(), 99);
     world.observed.written.set(object(), written);
-    let state = |status, reason| State { status, reason, message: String::new() };
+    let state = |status, reason| State { status, reason, message: String::new().into() };
     let verdict = Verdict {
         generation,
         accepted: state(accepted, if accepted { Reason::Accepted } else { Reason::Conflicted }),

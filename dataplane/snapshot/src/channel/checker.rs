@@ -101,11 +101,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        HostPattern, ObjectKey, Secret,
+        HostPattern, ObjectKey, Rare, Secret,
         auth::Mode,
         certificate::Certificate,
         rate_limit::RateLimitPolicy,
-        route::{Action, Broken, Guard, HeaderChanges, Rule, Timeouts},
+        route::{Action, Broken, Guard, Rule},
     };
 
     fn key(name: u8) -> ObjectKey {
@@ -118,11 +118,11 @@ mod tests {
             matches: Vec::new(),
             auth: Guard::Open,
             limits: limits.into_iter().map(|limit| Guard::Policy(key(limit))).collect(),
-            request_headers: HeaderChanges::default(),
-            response_headers: HeaderChanges::default(),
+            request_headers: Rare::default(),
+            response_headers: Rare::default(),
             filters: None,
             action: Action::Reject(Broken::RouteInvalid),
-            timeouts: Timeouts::default(),
+            timeouts: Rare::default(),
         };
         let certificates = certificates.into_iter().map(key).collect();
         Route { created: None, hosts: vec![HostPattern::Any], certificates, rules: vec![rule] }

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::{Delivery, Publisher, Refusal, Subscriber, memory, unix};
 use crate::{
-    ObjectKey, Part, Revision, Snapshot,
+    ObjectKey, Part, Rare, Revision, Snapshot,
     host::HostPattern,
-    route::{Action, Broken, Guard, HeaderChanges, Match, PathMatch, Route, Rule, Timeouts},
+    route::{Action, Broken, Guard, Match, PathMatch, Route, Rule},
 };
 
 /// A world of `routes` routes, each of which says `stamp`: a mixture of two worlds has two stamps.
@@ -26,11 +26,11 @@ fn world(routes: u8, stamp: u32) -> Snapshot {
             }],
             auth: Guard::Open,
             limits: Vec::new(),
-            request_headers: HeaderChanges::default(),
-            response_headers: HeaderChanges::default(),
+            request_headers: Rare::default(),
+            response_headers: Rare::default(),
             filters: None,
             action: Action::Reject(Broken::RouteInvalid),
-            timeouts: Timeouts::default(),
+            timeouts: Rare::default(),
         };
         let route = Route { created: None, hosts: vec![HostPattern::Any], certificates: Vec::new(), rules: vec![rule] };
         snapshot.routes.insert(ObjectKey::new("shop", format!("route-{number}")), Part::new(route));

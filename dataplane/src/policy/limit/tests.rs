@@ -83,7 +83,7 @@ fn admitted<'t>(
         source: SocketAddr::from(([192, 0, 2, 1], 4)),
         chain: None,
     };
-    let route = RuleName { namespace: "shop".into(), route: "orders".into(), rule: String::new() };
+    let route = RuleName { route: ObjectKey::new("shop", "orders"), rule: String::new() };
     let scope = Scope { request: &view, caller, route: &route, now: SystemTime::UNIX_EPOCH };
     admit(policies.iter().copied(), phase, &scope, now)
 }

@@ -18,7 +18,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use ravelin_snapshot::{
-    Part,
+    ObjectKey, Part,
     backend::{self, Address, BackendKey, BackendKind, Endpoint, Protocol},
 };
 use tokio::{net::TcpListener, sync::watch, task::LocalSet};
@@ -57,7 +57,7 @@ pub(super) fn said(addresses: impl IntoIterator<Item = SocketAddr>) -> backend::
 }
 
 pub(super) fn key() -> BackendKey {
-    BackendKey { kind: BackendKind::Backend, namespace: "shop".to_owned(), name: "orders".to_owned(), port: 0 }
+    BackendKey { kind: BackendKind::Backend, object: ObjectKey::new("shop", "orders"), port: 0 }
 }
 
 impl Gateway {

@@ -47,7 +47,7 @@ pub(super) fn headers(external: &External, request: &RequestView<'_>) -> HeaderM
         "" => request.path.to_owned(),
         query => format!("{}?{query}", request.path),
     };
-    let key = &external.said.backend;
+    let key = &external.said.backend.object;
     let ours = [
         ("host", format!("{}.{}", key.name, key.namespace)),
         ("x-forwarded-method", request.method.to_string()),

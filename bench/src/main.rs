@@ -37,7 +37,8 @@ struct Options {
     /// How long each round of a proxy takes.
     #[arg(long, env = "SECONDS_PER_ROUND", default_value_t = 4)]
     seconds: u64,
-    /// Only these parts: usual, grid, lookup, change, memory, halves, connections, counts, and soak (these two only if they are named).
+    /// Only these parts: usual, grid, lookup, change, memory, halves, connections, counts, and soak (these two only if they are named). Of
+    /// the counts, those of the cases that are named too.
     only: Vec<String>,
     /// What the counts are compared with; it fails if they are more.
     #[arg(long)]
@@ -118,7 +119,7 @@ fn measure(options: &Options, report: &mut Report) -> anyhow::Result<()> {
         soak::measure(Duration::from_secs_f64(options.minutes * 60.0), report)?;
     }
     match options.only.iter().any(|only| only == "counts") {
-        true => counts::measure(report, options.baseline.as_deref(), options.write),
+        true => counts::measure(&options.only, report, options.baseline.as_deref(), options.write),
         false => Ok(()),
     }
 }

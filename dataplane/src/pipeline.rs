@@ -55,11 +55,27 @@ struct Exchange<'a> {
     homeward: &'a Cell<Option<Box<Homeward<'a>>>>,
 }
 
+/// An answer, and the id of its request, which is to go with it in place of any other.
+pub struct Answered {
+    pub answer: Response<Recorded>,
+    pub id: HeaderValue,
+}
+
+impl Answered {
+    /// The id among the headers.
+    pub fn whole(self) -> Response<Recorded> {
+        let Self { mut answer, id } = self;
+        answer.headers_mut().insert(X_REQUEST_ID, id);
+        answer
+    }
+}
+
 /// Answers one request. It never fails: what goes wrong becomes an answer with a reason. The request is boxed, for it passes
 /// through many hands.
-pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<Request<Upload>>) -> Response<Recorded> {
+pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<Request<Upload>>) -> Answered {
     let table = worker.table();
-    let id = request::keep(request.headers()).unwrap_or_else(|| worker.request_id());
+    let mut id = request::keep(request.headers()).unwrap_or_else(|| worker.request_id());
+    id.set_sensitive(true); // never the same again: no table of HTTP/2 is to be filled with such, and searched
     let grpc = headers::is_grpc(&request);
     let web = grpc.then(|| Web::of(request.headers())).flatten();
     let head = request.method() == Method::HEAD;
@@ -115,7 +131,6 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
     if let Some(homeward) = homeward.take() {
         answer = homeward.apply(answer);
     }
-    answer.headers_mut().insert(X_REQUEST_ID, id);
     if malformed && !http2 {
         // Who sends such a head may see the next one begin elsewhere than we do.
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -123,7 +138,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
     if head || answer.status() == StatusCode::NO_CONTENT || answer.status() == StatusCode::NOT_MODIFIED {
         headers::without_content(&mut answer, head);
     }
-    record.into_inner().answer(answer) // counted and logged when its body has ended
+    Answered { answer: record.into_inner().answer(answer), id } // counted and logged when its body has ended
 }
 
 impl<'a> Exchange<'a> {

@@ -5,6 +5,7 @@
 mod answer;
 mod body;
 mod chunks;
+mod known;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -13,10 +14,11 @@ mod write;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-pub(crate) use answer::{Answer, AnswerBounds, AnswerHead, read_answer};
+pub(crate) use answer::{Answer, AnswerBounds, AnswerHead, KnownAnswer, read_answer};
 pub(crate) use body::{Decoder, Piece};
 pub(crate) use chunks::Bounds;
-pub(crate) use request::{LONG, NotRead, RequestHead, read_request};
+use known::Known;
+pub(crate) use request::{KnownFields, LONG, NotRead, RequestHead, read_request};
 pub(crate) use write::{Outgoing, Size, Told, announced, field, head_of_answer, head_of_request};
 
 /// Fields of one head; hyper's own bound for answers. A request with more is hyper's.

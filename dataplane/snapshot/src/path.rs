@@ -45,38 +45,35 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, BadPath> {
     Ok(if resolved == path { Cow::Borrowed(path) } else { Cow::Owned(resolved) })
 }
 
-/// Nothing to decode, to merge, to resolve or to refuse.
+/// Nothing to decode, to merge, to resolve or to refuse. Without a branch in the loop: nearly every path is plain.
 fn is_plain(path: &[u8]) -> bool {
-    let mut before = Class::Plain;
-    path.iter().all(|byte| {
+    let (mut odd, mut before) = (0, 0);
+    for byte in path {
         let class = CLASSES[usize::from(*byte)];
-        let plain = class != Class::Odd && !(before == Class::Slash && matches!(class, Class::Slash | Class::Dot));
-        before = class;
-        plain
-    })
+        odd |= class & (ODD | before);
+        before = class >> 1;
+    }
+    odd & (ODD | MERGES) == 0
 }
 
-/// What a byte may be in a path.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Plain,
-    Dot,
-    Slash,
-    /// To be looked at more closely.
-    Odd,
-}
+/// To be looked at more closely.
+const ODD: u8 = 1 << 2;
+/// It begins what is behind it: `/`.
+const SLASH: u8 = 1 << 1;
+/// Behind a slash, the path is not plain: `/`, `.`.
+const MERGES: u8 = SLASH >> 1;
 
-/// Of every byte.
-static CLASSES: [Class; 256] = {
-    let mut classes = [Class::Odd; 256];
+/// What a byte is in a path, of every byte.
+static CLASSES: [u8; 256] = {
+    let mut classes = [ODD; 256];
     let mut byte = 0;
     while byte < 256 {
         classes[byte] = match byte as u8 {
-            b'/' => Class::Slash,
-            b'.' => Class::Dot,
-            b'%' | b'\\' | b';' => Class::Odd,
-            graphic if graphic.is_ascii_graphic() => Class::Plain,
-            _ => Class::Odd,
+            b'/' => SLASH | MERGES,
+            b'.' => MERGES,
+            b'%' | b'\\' | b';' => ODD,
+            graphic if graphic.is_ascii_graphic() => 0,
+            _ => ODD,
         };
         byte += 1;
     }

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     request::Ours,
     upstream::{answer::Task, sending},
-    wire::{self, Answer, AnswerHead, Decoder, Piece, WireError},
+    wire::{self, Answer, AnswerHead, Decoder, KnownAnswer, Piece, WireError},
 };
 
 /// Of an answer's head; also the largest piece of a body that is read at once.
@@ -54,6 +54,8 @@ pub(super) struct Connection {
     buffer: BytesMut,
     /// Bytes of it that are known to be no whole head.
     partial: usize,
+    /// Of the heads before.
+    known: KnownAnswer,
     /// How much is read at once.
     read: usize,
     sending: Sending,
@@ -104,6 +106,7 @@ impl Connection {
             io: Io::Whole(stream),
             buffer: BytesMut::new(),
             partial: 0,
+            known: KnownAnswer::default(),
             read: READ,
             sending: Sending::default(),
             decoder: Decoder::Length(0),
@@ -211,7 +214,7 @@ impl Connection {
         loop {
             let answer =
                 match wire::may_be_whole(&self.buffer, mem::take(&mut self.partial)) || self.buffer.len() >= BUFFER {
-                    true => wire::read_answer(&mut self.buffer, &mut self.spare, method, BOUNDS),
+                    true => wire::read_answer(&mut self.buffer, &mut self.spare, &mut self.known, method, BOUNDS),
                     false => Answer::Partial,
                 };
             match answer {

@@ -2,11 +2,15 @@
 
 use std::mem::{self, MaybeUninit};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::ext::ReasonPhrase;
 
-use super::{Bounds, Decoder, MAX_FIELDS, Span, request::digits, spans};
+use super::{
+    Bounds, Decoder, Known, MAX_FIELDS, Span,
+    request::{copy, digits},
+    spans,
+};
 
 pub(crate) enum Answer {
     /// There is more to come.
@@ -33,15 +37,46 @@ pub(crate) struct AnswerHead {
     pub(crate) keep: bool,
 }
 
-/// Reads the head of the answer to a request of `method` off `buffer`. `spare` is a map whose memory may be used.
+/// Answers of HTTP/1.1 with a length, without a reason of their own and not to HEAD, by their heads.
+pub(crate) type KnownAnswer = Known<Kept>;
+
+pub(crate) struct Kept {
+    status: StatusCode,
+    fields: HeaderMap,
+    length: u64,
+    keep: bool,
+}
+
+/// `None`: it is to be parsed.
+fn read_known(
+    known: &KnownAnswer,
+    buffer: &mut BytesMut,
+    spare: &mut HeaderMap,
+    method: &Method,
+) -> Option<AnswerHead> {
+    let (length, kept) = known.find(buffer).filter(|_| *method != Method::HEAD)?;
+    buffer.advance(length);
+    let mut answer = http::Response::new(());
+    mem::swap(answer.headers_mut(), spare);
+    copy(&kept.fields, answer.headers_mut());
+    *answer.status_mut() = kept.status;
+    Some(AnswerHead { answer, body: Decoder::Length(kept.length), keep: kept.keep })
+}
+
+/// Reads the head of the answer to a request of `method` off `buffer`. `spare` is a map whose memory may be used; `known` is of
+/// the same connection.
 pub(crate) fn read_answer(
     buffer: &mut BytesMut,
     spare: &mut HeaderMap,
+    known: &mut KnownAnswer,
     method: &Method,
     bounds: AnswerBounds,
 ) -> Answer {
     if buffer.is_empty() {
         return Answer::Partial;
+    }
+    if let Some(head) = read_known(known, buffer, spare, method) {
+        return Answer::Final(head);
     }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
@@ -57,13 +92,23 @@ pub(crate) fn read_answer(
     let reason = said.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
     let version = if minor == 1 { Version::HTTP_11 } else { Version::HTTP_10 };
     let (spans, count) = (spans(buffer, parsed.headers), parsed.headers.len());
-    let head = buffer.split_to(length).freeze();
+    let mut head = buffer.split_to(length).freeze();
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         return Answer::Interim;
+    }
+    let keep = known.note(&head);
+    if keep {
+        head = Bytes::copy_from_slice(&head); // what is kept must not keep the whole buffer
     }
     let Some(mut read) = assemble(&head, status, version, &spans[..count], spare, (method, bounds.trailers)) else {
         return Answer::Garbage;
     };
+    if let (true, None, Decoder::Length(length)) = (keep, &reason, &read.body)
+        && version == Version::HTTP_11
+        && *method != Method::HEAD
+    {
+        known.keep(Kept { status, fields: read.answer.headers().clone(), length: *length, keep: read.keep });
+    }
     if let Some(reason) = reason {
         read.answer.extensions_mut().insert(reason);
     }

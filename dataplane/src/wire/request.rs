@@ -5,7 +5,7 @@ use std::mem::{self, MaybeUninit};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
-use super::{Bounds, Decoder, MAX_FIELDS, Span, spans};
+use super::{Bounds, Decoder, Known, MAX_FIELDS, Span, spans};
 
 /// A head that is longer is hyper's, which knows how to refuse it.
 pub(crate) const LONG: usize = 16 << 10;
@@ -31,12 +31,16 @@ pub(crate) struct RequestHead<B> {
 }
 
 /// Reads a head off `buffer`, if it is whole and plain: HTTP/1.1, no more than one statement about the body, nothing that
-/// changes the connection. `spare` is a map whose memory may be used.
+/// changes the connection. `spare` is a map whose memory may be used; `known` is of the same connection.
 pub(crate) fn read_request<B: Default>(
     buffer: &mut BytesMut,
     spare: &mut HeaderMap,
+    known: &mut KnownFields,
     bounds: Bounds,
 ) -> Result<RequestHead<B>, NotRead> {
+    if let Some(head) = read_known(known, buffer, spare, bounds) {
+        return Ok(head);
+    }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
     let length = match parsed.parse_with_uninit_headers(buffer, &mut fields) {
@@ -58,12 +62,19 @@ pub(crate) fn read_request<B: Default>(
     let from = target.as_ptr() as usize - buffer.as_ptr() as usize;
     let target = from..from + target.len();
     let spans = spans(buffer, parsed.headers);
-    let head = buffer.split_to(length).freeze();
-    assemble(&head, method, target, &spans[..count], spare, bounds).ok_or_else(|| {
-        // Put together again; it is rare.
-        *buffer = [&head[..], buffer].concat().as_slice().into();
-        NotRead::Unusual
-    })
+    let mut head = buffer.split_to(length).freeze();
+    let keep = known.note(&head[target.end..]);
+    if keep {
+        head = Bytes::copy_from_slice(&head); // what is kept must not keep the whole buffer
+    }
+    let Some(read) = assemble(&head, method, target, &spans[..count], spare, bounds) else {
+        put_back(&head, buffer);
+        return Err(NotRead::Unusual);
+    };
+    if keep && read.keep && matches!(read.body, Decoder::Length(0)) {
+        known.keep(read.request.headers().clone());
+    }
+    Ok(read)
 }
 
 fn assemble<B: Default>(
@@ -102,6 +113,83 @@ fn assemble<B: Default>(
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;
     Some(RequestHead { request, body: body.unwrap_or(Decoder::Length(0)), keep })
+}
+
+/// The fields of heads that say nothing of a body and do not close, by all that follows the target in them: nearly always the
+/// same from head to head.
+pub(crate) type KnownFields = Known<HeaderMap>;
+
+/// A head that differs from those before in nothing but its method and its target. `None`: it is to be parsed.
+fn read_known<B: Default>(
+    known: &KnownFields,
+    buffer: &mut BytesMut,
+    spare: &mut HeaderMap,
+    bounds: Bounds,
+) -> Option<RequestHead<B>> {
+    if !known.is_kept() {
+        return None;
+    }
+    let from = memchr::memchr(b' ', &buffer[..buffer.len().min(8)])? + 1;
+    let method = match &buffer[..from - 1] {
+        b"GET" => Method::GET,
+        b"HEAD" => Method::HEAD,
+        b"POST" => Method::POST,
+        b"PUT" => Method::PUT,
+        b"PATCH" => Method::PATCH,
+        b"DELETE" => Method::DELETE,
+        b"OPTIONS" => Method::OPTIONS,
+        _ => return None,
+    };
+    let target = from..from + memchr::memchr(b' ', &buffer[from..])?;
+    let (rest, fields) = known.find(&buffer[target.end..])?;
+    let length = target.end + rest;
+    let plain = buffer[from] == b'/' && buffer[target.clone()].iter().all(|byte| PLAIN[usize::from(*byte)]);
+    if !plain || target.len() > MAX_TARGET || length > bounds.bytes {
+        return None;
+    }
+    let head = buffer.split_to(length).freeze();
+    let Ok(uri) = Uri::from_maybe_shared(head.slice(target)) else {
+        put_back(&head, buffer);
+        return None;
+    };
+    let mut request = Box::new(http::Request::new(B::default()));
+    let headers = request.headers_mut();
+    mem::swap(headers, spare);
+    copy(fields, headers);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_11;
+    Some(RequestHead { request, body: Decoder::Length(0), keep: true })
+}
+
+/// Into the memory that there is already.
+pub(super) fn copy(fields: &HeaderMap, into: &mut HeaderMap) {
+    into.reserve(fields.len());
+    for (name, value) in fields {
+        into.append(name.clone(), value.clone());
+    }
+}
+
+/// What stands for itself in a target of origin form (RFC 3986, 3.3 and 3.4).
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"/-._~%!$&'()*+,;=:@?";
+    let mut at = 0;
+    while at < marks.len() {
+        plain[marks[at] as usize] = true;
+        at += 1;
+    }
+    plain
+};
+
+/// It is rare.
+fn put_back(head: &[u8], buffer: &mut BytesMut) {
+    *buffer = [head, buffer].concat().as_slice().into();
 }
 
 /// Digits and nothing else, and no more than a length may be.

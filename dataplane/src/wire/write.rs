@@ -7,11 +7,12 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use tokio::io::AsyncWrite;
 
 use super::{answer::says, request::digits};
+use crate::request::X_REQUEST_ID;
 
 /// How a body's end is told to its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub(crate) enum Ending {
 
 /// Of chunks that are there already, so much is written at once: a backend's small ones cost no system call each.
 const GATHER: usize = 16 << 10;
+
+/// Bytes of a message of the usual size: so much memory is kept for the next one.
+const USUAL: usize = 4 << 10;
 
 /// What is to be written next: a head or chunks and the frame of another, its data, the rest of its frame.
 #[derive(Debug)]
@@ -120,7 +124,6 @@ impl Outgoing {
 
     /// Memory for one more message of the usual size; what is more is given back.
     pub(crate) fn shrink(&mut self) {
-        const USUAL: usize = 4 << 10;
         if self.is_empty() && self.text.capacity() > USUAL {
             self.text = Vec::new();
             self.written = 0;
@@ -144,6 +147,9 @@ impl Outgoing {
         cx: &mut Context<'_>,
         mut io: Pin<&mut impl AsyncWrite>,
     ) -> Poll<io::Result<()>> {
+        if self.text.len() + self.data.len() <= USUAL && !self.data.is_empty() {
+            self.settle(); // to copy it costs less than to gather it in the kernel
+        }
         while !self.is_empty() {
             let text = &self.text[self.written..];
             let count = if self.data.is_empty() && self.tail.is_empty() {
@@ -257,6 +263,8 @@ pub(crate) struct Told<'a> {
     pub(crate) last: bool,
     /// `Date`, for an answer that has none.
     pub(crate) date: &'a [u8],
+    /// Of the request: what the answer says itself of it does not count.
+    pub(crate) id: &'a HeaderValue,
 }
 
 /// Writes the head of a final answer.
@@ -268,6 +276,7 @@ pub(crate) fn head_of_answer<B>(text: &mut Vec<u8>, answer: &Response<B>, told: 
         match *name {
             header::CONTENT_LENGTH => length = length.or_else(|| digits(value)),
             header::TRANSFER_ENCODING => {}
+            _ if *name == X_REQUEST_ID => {}
             _ => {
                 dated |= *name == header::DATE;
                 if *name == header::CONNECTION {
@@ -308,6 +317,7 @@ pub(crate) fn head_of_answer<B>(text: &mut Vec<u8>, answer: &Response<B>, told: 
     if told.last && !closes {
         text.extend_from_slice(b"connection: close\r\n");
     }
+    field(text, &X_REQUEST_ID, told.id.as_bytes());
     if !dated {
         text.extend_from_slice(b"date: ");
         text.extend_from_slice(told.date);

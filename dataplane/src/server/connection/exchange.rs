@@ -21,7 +21,7 @@ use super::super::{
 };
 use crate::{
     body::{BodyError, RequestBody},
-    pipeline,
+    pipeline::{self, Answered},
     record::Recorded,
     request::Connection,
     upstream::Upload,
@@ -50,17 +50,17 @@ impl Line {
         let idle = self.worker.settings.bounds.body_idle_timeout;
         let request = request.map(|body| RequestBody::new(body, idle, Some(open.clone())).into());
         self.connection.cut.set(request.version() != Version::HTTP_2 && self.pulse.cuts.take(&request));
-        let answer = self.exchange(Box::new(request)).await;
+        let answer = self.exchange(Box::new(request)).await.whole();
         Ok(answer.map(|body| Counted { body, progress, _open: open }))
     }
 
-    pub(super) async fn exchange(&self, request: Box<Request<Upload>>) -> Response<Recorded> {
+    pub(super) async fn exchange(&self, request: Box<Request<Upload>>) -> Answered {
         let http2 = request.version() == Version::HTTP_2;
-        let mut answer = pipeline::handle(&self.worker, &self.connection, request).await;
-        if self.worker.closing() && !http2 && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let mut answered = pipeline::handle(&self.worker, &self.connection, request).await;
+        if self.worker.closing() && !http2 && answered.answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            answered.answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        answer
+        answered
     }
 }
 

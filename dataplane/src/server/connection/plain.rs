@@ -20,6 +20,7 @@ use http_body::{Body, Frame};
 use super::{super::stream::Open, exchange::Line};
 use crate::{
     body::{BodyError, RequestBody},
+    pipeline::Answered,
     record::Recorded,
     wire::{self, Outgoing, RequestHead, Size, Told},
 };
@@ -66,10 +67,10 @@ pub(super) async fn converse(line: &Line, client: &Rc<RefCell<Client>>) -> End {
             Poll::Pending if client.borrow_mut().is_gone(cx) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
-        let Some(mut answer) = answer.await else { return End::Gone };
+        let Some(Answered { mut answer, id }) = answer.await else { return End::Gone };
         let date = line.worker.date();
         let size = Size::of(answer.body());
-        let mut told = Told { head, size, last: !keep, date: &date };
+        let mut told = Told { head, size, last: !keep, date: &date, id: &id };
         outgoing.begin(|text| wire::head_of_answer(text, &answer, &mut told));
         let last = told.last;
         mem::swap(&mut spare, answer.headers_mut());

@@ -6,7 +6,7 @@ use hyper_util::rt::TokioIo;
 use proptest::{prelude::*, sample::select};
 
 use super::{
-    super::{Answer, AnswerBounds, Bounds, Decoder, Piece, read_answer},
+    super::{Answer, AnswerBounds, Bounds, Decoder, KnownAnswer, Piece, read_answer},
     ANSWER, BODIES, BOUNDS, Script, bent, fields, settle, sorted,
 };
 
@@ -53,13 +53,23 @@ pub(super) fn by_hyper(bytes: &[u8], method: &Method) -> Option<Seen> {
     })?
 }
 
+/// The third time is as the first.
 fn by_us(bytes: &[u8], method: &Method, cuts: &[prop::sample::Index]) -> Option<Seen> {
+    let mut known = KnownAnswer::default();
+    let seen = once(bytes, method, cuts, &mut known);
+    for _ in 0..3 {
+        assert_eq!(once(bytes, method, &[], &mut known), seen);
+    }
+    seen
+}
+
+fn once(bytes: &[u8], method: &Method, cuts: &[prop::sample::Index], known: &mut KnownAnswer) -> Option<Seen> {
     let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).chain([0, bytes.len()]).collect();
     cuts.sort_unstable();
     let mut reads = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).filter(|read| !read.is_empty());
     let (mut buffer, mut spare) = (BytesMut::new(), HeaderMap::new());
     let mut head = loop {
-        match read_answer(&mut buffer, &mut spare, method, ANSWER) {
+        match read_answer(&mut buffer, &mut spare, known, method, ANSWER) {
             Answer::Final(head) => break head,
             Answer::Garbage => return None,
             Answer::Interim => {}
@@ -158,7 +168,7 @@ proptest! {
 }
 
 fn head(bytes: &str, method: &Method) -> Answer {
-    read_answer(&mut BytesMut::from(bytes), &mut HeaderMap::new(), method, ANSWER)
+    read_answer(&mut BytesMut::from(bytes), &mut HeaderMap::new(), &mut KnownAnswer::default(), method, ANSWER)
 }
 
 #[test]
@@ -201,7 +211,9 @@ fn trailers_have_a_bound_of_their_own() {
         let long = "a".repeat(1000);
         let bytes = format!("HTTP/1.1 200 OK\r\nx: {long}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n{trailers}\r\n");
         let mut buffer = BytesMut::from(&bytes[..]);
-        let Answer::Final(mut head) = read_answer(&mut buffer, &mut HeaderMap::new(), &Method::GET, bounds) else {
+        let Answer::Final(mut head) =
+            read_answer(&mut buffer, &mut HeaderMap::new(), &mut KnownAnswer::default(), &Method::GET, bounds)
+        else {
             panic!("{bytes}");
         };
         matches!(head.body.decode(&mut buffer), Ok(Piece::Trailers(_)))
@@ -217,4 +229,22 @@ fn equal_lengths_are_told_on_as_one() {
     let Answer::Final(head) = head(bytes, &Method::GET) else { panic!() };
     assert!(matches!(head.body, Decoder::Length(5)));
     assert_eq!(sorted(head.answer.headers()), [("content-length".to_owned(), b"5".to_vec())]);
+}
+
+#[test]
+fn an_answer_that_is_known_is_another_one_to_head() {
+    let text = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx: 1\r\n\r\n";
+    let mut known = KnownAnswer::default();
+    let mut left = |method: &Method| {
+        let mut buffer = BytesMut::from(text);
+        match read_answer(&mut buffer, &mut HeaderMap::new(), &mut known, method, ANSWER) {
+            Answer::Final(head) => (head.body.left(), head.answer.headers().len(), known.is_kept()),
+            _ => panic!("{text}"),
+        }
+    };
+    assert_eq!(left(&Method::GET), (Some(5), 2, false));
+    assert_eq!(left(&Method::GET), (Some(5), 2, true));
+    assert_eq!(left(&Method::GET), (Some(5), 2, true));
+    assert_eq!(left(&Method::HEAD), (Some(0), 2, true));
+    assert_eq!(left(&Method::GET), (Some(5), 2, true));
 }

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use proptest::{prelude::*, sample::select};
 
 use super::{
-    super::{Decoder, NotRead, Piece, RequestHead, read_request},
+    super::{Decoder, KnownFields, NotRead, Piece, RequestHead, read_request},
     BODIES, BOUNDS, Script, bent, fields, settle, sorted,
 };
 use crate::{Bounds, server::http1_builder};
@@ -60,11 +60,12 @@ fn by_us(bytes: &[u8], cuts: &[prop::sample::Index]) -> Vec<Seen> {
     cuts.sort_unstable();
     let mut reads = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).filter(|read| !read.is_empty());
     let (mut buffer, mut spare, mut seen) = (BytesMut::new(), HeaderMap::new(), Vec::new());
+    let mut known = KnownFields::default();
     loop {
         let RequestHead::<()> { request, mut body, keep } = loop {
             if !buffer.is_empty() {
                 let before = buffer.clone();
-                match read_request(&mut buffer, &mut spare, BOUNDS) {
+                match read_request(&mut buffer, &mut spare, &mut known, BOUNDS) {
                     Ok(head) => break head,
                     Err(NotRead::Unusual) => {
                         assert_eq!(buffer, before, "nothing is taken of what is not plain");
@@ -118,6 +119,10 @@ fn check(bytes: &[u8], cuts: &[prop::sample::Index]) -> Result<(), TestCaseError
 }
 
 fn request() -> impl Strategy<Value = String> {
+    (line(), fields(), select(&BODIES[..])).prop_map(|(line, fields, body)| format!("{line}\r\n{fields}\r\n{body}"))
+}
+
+fn line() -> impl Strategy<Value = &'static str> {
     let lines = [
         "GET / HTTP/1.1",
         "POST /a?b HTTP/1.1",
@@ -133,8 +138,7 @@ fn request() -> impl Strategy<Value = String> {
         "GET /\t HTTP/1.1",
         "",
     ];
-    let line = prop_oneof![4 => select(lines[..4].to_vec()), 1 => select(lines.to_vec())];
-    (line, fields(), select(&BODIES[..])).prop_map(|(line, fields, body)| format!("{line}\r\n{fields}\r\n{body}"))
+    prop_oneof![4 => select(lines[..4].to_vec()), 1 => select(lines.to_vec())]
 }
 
 proptest! {
@@ -147,6 +151,37 @@ proptest! {
     ) {
         check(&bytes, &cuts)?;
     }
+
+    #[test]
+    fn who_says_the_same_again_and_again_is_read_as_if_it_were_the_first_time(
+        bytes in bent((prop::collection::vec(line(), 1..8), fields(), fields()).prop_map(|(lines, fields, others)| {
+            let twice = |line: &&str| [format!("{line}\r\n{fields}\r\n"), format!("{line}\r\n{fields}{others}\r\n")];
+            let heads = lines.iter().enumerate().map(|(at, line)| twice(line)[usize::from(at == 4)].clone());
+            heads.collect::<String>()
+        })),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
+    ) {
+        check(&bytes, &cuts)?;
+    }
+}
+
+#[test]
+fn fields_that_are_known_are_not_parsed_and_others_are() {
+    let mut known = KnownFields::default();
+    let mut read = |head: &str| {
+        let mut buffer = BytesMut::from(head);
+        let head = read_request::<()>(&mut buffer, &mut HeaderMap::new(), &mut known, BOUNDS).ok().unwrap();
+        let uri = head.request.uri().to_string();
+        (uri, head.request.headers()["x"].to_str().unwrap().to_owned(), known.is_kept())
+    };
+    let is = |uri: &str, x: &str, known| (uri.to_owned(), x.to_owned(), known);
+    assert_eq!(read("GET /1 HTTP/1.1\r\nhost: a\r\nx: 1\r\n\r\n"), is("/1", "1", false));
+    assert_eq!(read("GET /2 HTTP/1.1\r\nhost: a\r\nx: 1\r\n\r\n"), is("/2", "1", true));
+    assert_eq!(read("PUT /3?a HTTP/1.1\r\nhost: a\r\nx: 1\r\n\r\n"), is("/3?a", "1", true));
+    assert_eq!(read("GET /4 HTTP/1.1\r\nhost: a\r\nx: 2\r\n\r\n"), is("/4", "2", false));
+    assert_eq!(read("GET /5 HTTP/1.1\r\nhost: a\r\nx: 2\r\ny: 3\r\n\r\n"), is("/5", "2", false));
+    let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(3000));
+    assert!((0..4).all(|_| !read(&long).2), "nor is it kept");
 }
 
 #[test]

@@ -3,10 +3,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use proptest::{prelude::*, sample::select};
 
 use super::{
-    super::{Answer, Outgoing, Piece, Size, Told, announced, head_of_answer, head_of_request},
+    super::{
+        Answer, KnownAnswer, KnownFields, Outgoing, Piece, Size, Told, announced, head_of_answer, head_of_request,
+    },
     ANSWER, BOUNDS, Script, answers, requests, settle,
 };
 use crate::wire::{read_answer, read_request, write::Ending};
+
+const ID: HeaderValue = HeaderValue::from_static("ours");
 
 /// What is given to the kernel.
 fn written(outgoing: &mut Outgoing) -> Vec<u8> {
@@ -64,7 +68,7 @@ proptest! {
         prop_assert_eq!((&seen[0].line[..], &seen[0].body), ("POST /a?b HTTP/1.1", &Some(pieces.concat())));
         prop_assert_eq!(seen[0].headers.iter().any(|(name, _)| name == "x-mine"), headers.contains_key("x-mine"));
         let mut bytes = BytesMut::from(&sent[..]);
-        let Ok(mut read) = read_request::<()>(&mut bytes, &mut HeaderMap::new(), BOUNDS) else { panic!("{bytes:?}") };
+        let Ok(mut read) = read_request::<()>(&mut bytes, &mut HeaderMap::new(), &mut KnownFields::default(), BOUNDS) else { panic!("{bytes:?}") };
         prop_assert_eq!(read.request.uri(), "/a?b");
         prop_assert_eq!(read.request.headers().get("x-mine").is_some(), headers.contains_key("x-mine"));
         let mut data = Vec::new();
@@ -92,7 +96,7 @@ proptest! {
             answer.headers_mut().remove(header::CONTENT_LENGTH);
         }
         let mut outgoing = Outgoing::default();
-        let mut told = Told { head, size, last: false, date: b"Wed, 25 Nov 2026 00:49:07 GMT" };
+        let mut told = Told { head, size, last: false, date: b"Wed, 25 Nov 2026 00:49:07 GMT", id: &ID };
         outgoing.begin(|text| head_of_answer(text, &answer, &mut told));
         let silent = head || matches!(status, 204 | 304);
         prop_assert_eq!(outgoing.is_complete(), silent || pieces.is_empty());
@@ -100,7 +104,7 @@ proptest! {
         let sent = send(&mut outgoing, if silent { &none } else { &pieces });
         let mut bytes = BytesMut::from(&sent[..]);
         let method = if head { Method::HEAD } else { Method::GET };
-        let Answer::Final(mut read) = read_answer(&mut bytes, &mut HeaderMap::new(), &method, ANSWER) else {
+        let Answer::Final(mut read) = read_answer(&mut bytes, &mut HeaderMap::new(), &mut KnownAnswer::default(), &method, ANSWER) else {
             panic!("{bytes:?}")
         };
         let seen = answers::by_hyper(&sent, &method).map(|seen| (seen.status, seen.body));
@@ -158,7 +162,7 @@ fn only_trailers_that_were_announced_are_sent() {
 fn an_answer_that_says_close_is_the_last() {
     let mut answer = Response::new(());
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    let mut told = Told { head: false, size: Size::Nothing, last: false, date: b"" };
+    let mut told = Told { head: false, size: Size::Nothing, last: false, date: b"", id: &ID };
     let mut text = Vec::new();
     head_of_answer(&mut text, &answer, &mut told);
     assert!(told.last);
@@ -170,6 +174,20 @@ fn an_answer_that_says_close_is_the_last() {
         let text = String::from_utf8_lossy(&text);
         assert!(text.contains("\r\nconnection: close\r\n"), "who does not keep it says so: {text}");
     }
+}
+
+#[test]
+fn an_answer_has_the_id_of_its_request_and_no_other() {
+    let mut answer = Response::new(());
+    for other in ["theirs", "x"] {
+        answer.headers_mut().append("x-request-id", HeaderValue::from_static(other));
+    }
+    let mut told = Told { head: false, size: Size::Nothing, last: false, date: b"", id: &ID };
+    let mut text = Vec::new();
+    head_of_answer(&mut text, &answer, &mut told);
+    let text = String::from_utf8(text).unwrap();
+    let ids: Vec<_> = text.lines().filter(|line| line.starts_with("x-request-id")).collect();
+    assert_eq!(ids, ["x-request-id: ours"]);
 }
 
 #[test]

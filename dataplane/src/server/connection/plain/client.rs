@@ -19,7 +19,7 @@ use crate::{
     body::BodyError,
     server::stream::Stream,
     upstream::Upload,
-    wire::{self, Bounds, Decoder, NotRead, Outgoing, Piece, RequestHead, WireError},
+    wire::{self, Bounds, Decoder, KnownFields, NotRead, Outgoing, Piece, RequestHead, WireError},
 };
 
 /// What is read at once.
@@ -35,6 +35,8 @@ pub(in crate::server) struct Client {
     buffer: BytesMut,
     /// Bytes of it that are known to be no whole head.
     partial: usize,
+    /// Of the heads before.
+    known: KnownFields,
     body: Decoder,
     /// The body was not what its head promised.
     failed: bool,
@@ -43,7 +45,14 @@ pub(in crate::server) struct Client {
 impl Client {
     pub(in crate::server) fn new(stream: Stream) -> Rc<RefCell<Self>> {
         let (buffer, body) = (BytesMut::new(), Decoder::Length(0));
-        Rc::new(RefCell::new(Self { stream: Some(stream), buffer, partial: 0, body, failed: false }))
+        Rc::new(RefCell::new(Self {
+            stream: Some(stream),
+            buffer,
+            partial: 0,
+            known: KnownFields::default(),
+            body,
+            failed: false,
+        }))
     }
 
     /// The socket, as if nothing that was not taken had been read.
@@ -65,7 +74,7 @@ impl Client {
         loop {
             let known = mem::take(&mut self.partial);
             if wire::may_be_whole(&self.buffer, known) || self.buffer.len() >= wire::LONG {
-                match wire::read_request(&mut self.buffer, spare, bounds) {
+                match wire::read_request(&mut self.buffer, spare, &mut self.known, bounds) {
                     Ok(head) => return Poll::Ready(Ok(head)),
                     Err(NotRead::Unusual) => return Poll::Ready(Err(End::Unusual)),
                     Err(NotRead::Partial) => {}

@@ -110,7 +110,8 @@ pub(super) fn onward<'a, B>(
         join_cookies(headers);
     }
     // A trailer is judged by the names in the map.
-    let apart = !rare.ours && !rare.trailer && !ours.heed_the_client() && caller.policy.is_none();
+    let apart = !rare.ours && !rare.trailer && !ours.heed_the_client();
+    let apart = apart && !Ours::NAMES.iter().any(|name| caller.owns(name));
     let apart = apart && edits.iter().flatten().all(|edits| edits.is_empty());
     if !apart {
         headers.reserve(ADDED); // at once, not by doubling

@@ -27,6 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::HeaderValue;
 pub use ravelin_snapshot::rate_limit::Phase;
 use ravelin_snapshot::{PolicyKey, auth::Mode, expression::Expression, rate_limit};
 
@@ -84,6 +85,8 @@ struct Limit {
     count: Count,
     bans: Option<Arc<Bans>>,
     refused: Arc<Counter>,
+    /// `RateLimit-Policy`, where it is always the same.
+    policy_field: Option<HeaderValue>,
 }
 
 impl RateLimitPolicy {
@@ -187,6 +190,7 @@ impl Limit {
             count: count.map_or_else(|| Count::new(said, owner, now).map_err(blame), Ok)?,
             bans,
             refused: before.map(|old| Arc::clone(&old.refused)).unwrap_or_default(),
+            policy_field: permit::policy_field(said),
             said: said.clone(),
         })
     }

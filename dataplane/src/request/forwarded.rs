@@ -98,6 +98,10 @@ pub struct Ours<'a> {
 }
 
 impl<'a> Ours<'a> {
+    /// Under which names they go.
+    pub(crate) const NAMES: [HeaderName; 5] =
+        [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, FORWARDED, X_REQUEST_ID];
+
     pub(crate) fn new(connection: &'a Connection, target: &'a Target) -> Self {
         Self { connection, target }
     }

@@ -287,6 +287,37 @@ async fn a_trailer_says_nothing_that_the_head_says_or_that_a_rule_decides() {
     }
 }
 
+#[tokio::test]
+async fn a_policy_has_its_way_with_what_we_say_of_a_client_and_the_rest_is_said() {
+    let echo = echo();
+    for (header, host) in
+        [("x-caller", Some("shop.example")), ("x-forwarded-host", Some("")), ("x_forwarded_host", None)]
+    {
+        let mut snapshot = Snapshot::default();
+        let backend = add_backend(&mut snapshot, "echo", echo.address());
+        let mut all = route(HostPattern::Any, forward(backend));
+        let policy = ObjectKey::new("shop", "callers");
+        all.rules[0].auth = Guard::Policy(policy.clone());
+        snapshot.routes.insert(ObjectKey::new("shop", "all"), Part::new(all));
+        let mut naming = naming_callers();
+        naming.forward[0].header = header.into();
+        snapshot.auth.insert(policy, Part::new(naming));
+        let gateway = Gateway::start(snapshot).await;
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            let mut client = Client::connect(gateway.http(), protocol).await.unwrap().with_host("shop.example");
+            for _ in 0..4 {
+                let answer = client.get("/").await.unwrap();
+                let seen = echo.seen().pop().unwrap().headers;
+                let said = |name| seen.get(name).map(|value| value.to_str().unwrap());
+                assert_eq!(said("x-forwarded-host"), host, "{header} {protocol:?}");
+                assert_eq!(said("x-forwarded-proto"), Some("http"));
+                assert_eq!(said("x-request-id"), answer.header("x-request-id"));
+                assert_eq!(said(header), host.filter(|_| header == "x-forwarded-host").or(Some("")));
+            }
+        }
+    }
+}
+
 /// Anybody may come; the backend is told who, if that is known.
 fn naming_callers() -> AuthPolicy {
     AuthPolicy {

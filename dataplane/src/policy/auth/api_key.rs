@@ -11,7 +11,7 @@ use crate::request::Caller;
 pub(super) const METHOD: &str = "apiKey";
 
 /// Who has which key. Keys are looked up by their digest: to find one by timing is to find a preimage of SHA-256.
-pub(super) struct Keys(HashMap<[u8; 32], Holder>);
+pub(super) struct Keys(HashMap<[u8; 32], Holder, foldhash::fast::RandomState>);
 
 struct Holder {
     caller: Arc<Caller>,

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, rc::Rc, time::Duration};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ravelin_snapshot::rate_limit::{self, Count};
 
 use super::{
@@ -16,10 +16,14 @@ use crate::{
     upstream::Tunnel,
 };
 
+// draft-ietf-httpapi-ratelimit-headers; both are structured fields.
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
 /// The token of a request that all limits of a phase admitted, with what the answer tells about the tightest.
 #[derive(Default)]
 pub struct Permit<'t> {
-    tightest: Option<(&'t rate_limit::Limit, Level)>,
+    tightest: Option<(&'t Limit, Level)>,
     seats: Vec<Seat>,
     /// It is not its turn yet, or the store is to be asked.
     waiting: Option<Box<Waiting<'t>>>,
@@ -68,11 +72,11 @@ impl<'t> Permit<'t> {
 
     fn tell_of(&mut self, attempt: &Attempt<'t>) {
         for (limit, level) in attempt.levels() {
-            self.tighten(&limit.said, level);
+            self.tighten(limit, level);
         }
     }
 
-    fn tighten(&mut self, limit: &'t rate_limit::Limit, level: Level) {
+    fn tighten(&mut self, limit: &'t Limit, level: Level) {
         let rank = |level: &Level| (level.remaining, Reverse(level.more_in));
         if self.tightest.as_ref().is_none_or(|(_, known)| rank(&level) < rank(known)) {
             self.tightest = Some((limit, level));
@@ -117,13 +121,15 @@ impl<'t> Permit<'t> {
 
     /// Puts what is known about the tightest limit on an answer.
     pub fn tell(&self, answer: &mut HeaderMap) {
-        if let Some((limit, level)) = &self.tightest {
-            for (name, text) in fields(limit, *level) {
-                // Invariant: names of limits are of letters, digits and `-_.`; without the compiler's check it is left out.
-                if let Ok(value) = HeaderValue::try_from(text) {
-                    answer.insert(name, value);
-                }
-            }
+        let Some((limit, level)) = &self.tightest else { return };
+        let policy = || HeaderValue::try_from(policy_text(&limit.said, *level)).ok();
+        // Invariant: names of limits are of letters, digits and `-_.`; without the compiler's check it is left out.
+        if let Some(value) = limit.policy_field.clone().or_else(policy) {
+            answer.insert(RATELIMIT_POLICY, value);
+        }
+        if let Ok(mut value) = HeaderValue::try_from(level_text(&limit.said, *level)) {
+            value.set_sensitive(true); // hardly ever the same again: not for the tables of HTTP/2
+            answer.insert(RATELIMIT, value);
         }
     }
 }
@@ -157,8 +163,19 @@ pub(super) fn reason(limit: &Limit) -> Reason {
     }
 }
 
-/// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers), as structured fields.
 fn fields(limit: &rate_limit::Limit, level: Level) -> [(&'static str, String); 2] {
+    [("ratelimit-policy", policy_text(limit, level)), ("ratelimit", level_text(limit, level))]
+}
+
+/// `RateLimit-Policy`, written once; `None`: it depends on the time.
+pub(super) fn policy_field(limit: &rate_limit::Limit) -> Option<HeaderValue> {
+    if let Count::Quota(_) = limit.count {
+        return None;
+    }
+    HeaderValue::try_from(policy_text(limit, Level { remaining: 0, more_in: None, term: None })).ok()
+}
+
+fn policy_text(limit: &rate_limit::Limit, level: Level) -> String {
     let rate = |requests, per_ms| format!(";q={requests};w={}", seconds(Duration::from_millis(per_ms)));
     let policy = match &limit.count {
         Count::TokenBucket(said) => rate(said.requests, said.per_ms),
@@ -167,9 +184,21 @@ fn fields(limit: &rate_limit::Limit, level: Level) -> [(&'static str, String); 2
         Count::Adaptive(said) => format!(";q={};qu=\"concurrent-requests\"", said.max),
         Count::Quota(said) => format!(";q={};w={}", said.requests, level.term.map_or(0, seconds)),
     };
-    let more = level.more_in.map(|time| format!(";t={}", seconds(time))).unwrap_or_default();
-    let now = format!("\"{}\";r={}{more}", limit.name, level.remaining);
-    [("ratelimit-policy", format!("\"{}\"{policy}", limit.name)), ("ratelimit", now)]
+    format!("\"{}\"{policy}", limit.name)
+}
+
+/// Each admitted request has this one: formatting would take several times as long.
+fn level_text(limit: &rate_limit::Limit, level: Level) -> String {
+    let mut text = String::with_capacity(limit.name.len() + 56); // two numbers of 20 digits, and what stands around
+    let mut number = itoa::Buffer::new();
+    for part in ["\"", &limit.name, "\";r=", number.format(level.remaining)] {
+        text.push_str(part);
+    }
+    if let Some(time) = level.more_in {
+        text.push_str(";t=");
+        text.push_str(number.format(seconds(time)));
+    }
+    text
 }
 
 /// Rounded up: who waits as told is admitted.

@@ -239,7 +239,8 @@ pub async fn send(
     };
     let sent = match call.retry {
         None => once(pools, &call, request, upgrade.as_ref(), &mut Vec::new()).await,
-        Some(retry) => retry::send(pools, &call, retry, request, upgrade.as_ref()).await,
+        // Apart, so that others' state is smaller.
+        Some(retry) => Box::pin(retry::send(pools, &call, retry, request, upgrade.as_ref())).await,
     };
     sent.map_err(|mut failure| {
         if let (Some(request), Some(upgrade)) = (&mut failure.request, upgrade) {

@@ -169,18 +169,17 @@ fn authority<B>(request: &Request<B>, connection: &Connection) -> Result<(Rc<Aut
     }
     match (asked, host) {
         (Some(asked), host) => {
-            let asked = HeaderValue::from_str(asked.as_str()).map_err(|_| bad())?;
-            let asked = Authority::read(&asked).ok_or_else(bad)?;
+            let asked = connection.authority(asked.as_str().as_bytes()).ok_or_else(bad)?;
             match host {
                 // In absolute form the target counts, whatever `Host` says (RFC 9112, 3.2.2); but there has to be one.
-                Some(_) if !http2 => Ok((asked.into(), false)),
+                Some(_) if !http2 => Ok((asked, false)),
                 None if !http2 && request.version() == Version::HTTP_11 => Err(bad()),
                 // A request of two hosts is malformed (RFC 9113, 8.3.1).
                 Some(host) if Authority::read(host).is_none_or(|host| host.host != asked.host) => Err(bad()),
-                Some(_) | None => Ok((asked.into(), false)),
+                Some(_) | None => Ok((asked, false)),
             }
         }
-        (None, Some(host)) => Ok((connection.authority(host).ok_or_else(bad)?, true)),
+        (None, Some(host)) => Ok((connection.authority(host.as_bytes()).ok_or_else(bad)?, true)),
         // The first HTTP had no `Host`: the address is its name for us.
         (None, None) if request.version() < Version::HTTP_11 => {
             let address = HeaderValue::try_from(connection.local.to_string()).map_err(|_| bad())?;
@@ -196,14 +195,14 @@ pub(crate) fn is_authority(text: &str) -> bool {
 }
 
 impl Connection {
-    /// What a `Host` says: nearly always what the one before it said.
-    fn authority(&self, host: &HeaderValue) -> Option<Rc<Authority>> {
+    /// What a `Host` or an `:authority` says: nearly always what the one before it said.
+    fn authority(&self, host: &[u8]) -> Option<Rc<Authority>> {
         let mut cached = self.authority.borrow_mut();
-        if let Some(authority) = cached.as_ref().filter(|authority| authority.text == host) {
+        if let Some(authority) = cached.as_ref().filter(|authority| authority.text.as_bytes() == host) {
             return Some(Rc::clone(authority));
         }
         // A copy: the value that was read shares the whole buffer of its head, which would stay as long as this.
-        let copy = HeaderValue::from_bytes(host.as_bytes()).ok()?;
+        let copy = HeaderValue::from_bytes(host).ok()?;
         *cached = Authority::read(&copy).map(Rc::new);
         cached.clone()
     }

@@ -127,6 +127,12 @@ impl Worker {
         date
     }
 
+    /// And as a header.
+    pub(super) fn date_value(&self) -> HeaderValue {
+        // Invariant: it is visible ASCII.
+        HeaderValue::from_bytes(&self.date()).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
     /// Answers tell clients to come again over another connection.
     pub fn closing(&self) -> bool {
         self.closing.get()

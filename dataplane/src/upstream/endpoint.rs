@@ -99,7 +99,8 @@ impl Endpoint {
     }
 
     pub(super) async fn connect(&self, offer: Offer, client: Option<Addresses>) -> Result<Socket, Unconnected> {
-        let connected = self.transport.connect(self.address, offer, client).await;
+        // Apart: a handshake's state is large, and few requests open a connection.
+        let connected = Box::pin(self.transport.connect(self.address, offer, client)).await;
         let spoken = match (&connected, offer) {
             (Ok((_, http2)), Offer::Either) => {
                 if *http2 {

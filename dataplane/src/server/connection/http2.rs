@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use http::Request;
+use http::{Request, header};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -71,14 +71,21 @@ pub(super) async fn serve(line: Line, stream: Stream) {
             request.extensions_mut().insert(websocket);
             request.extensions_mut().insert(open.clone());
         }
-        async move {
+        // On the heap at once: it is large, and goes through many hands before it is first polled.
+        Box::pin(async move {
             let mut answered = line.answer(request, Some(progress)).await;
-            if asks && let Ok(answer) = &mut answered {
-                WebSocket::answer(answer);
+            if let Ok(answer) = &mut answered {
+                if asks {
+                    WebSocket::answer(answer);
+                }
+                let date = answer.headers_mut().entry(header::DATE).or_insert_with(|| line.worker.date_value());
+                // Another one each second: the table of a connection (RFC 7541) would be full of old ones, and all of them
+                // looked at for each answer.
+                date.set_sensitive(true);
             }
             drop(open);
             answered
-        }
+        })
     });
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut closing = Closing::new(&line.worker);

@@ -34,7 +34,7 @@ lint: $(TOOLS)/bin/cargo-deny ## format, clippy, licences, banned crates, adviso
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	PATH="$(TOOLS)/bin:$$PATH" deploy/deny.sh
 
-conformance: ## outside suites, pinned and unmodified: the Gateway API's manifests, Wycheproof, h2spec, gRPC interop, Autobahn (needs Go)
+conformance: ## outside suites, pinned and unmodified: the Gateway API's manifests, Wycheproof, h2spec, gRPC interop, TLS by its clients and testssl.sh, Autobahn (needs Go)
 	GATEWAY_API=$(GATEWAY_API) WYCHEPROOF=$(WYCHEPROOF) H2SPEC=$(H2SPEC) GRPC=$(GRPC) AUTOBAHN=$(AUTOBAHN) TOOLS="$(TOOLS)" deploy/conformance.sh
 
 e2e: ## a kind cluster, the image, helm install, the promises in e2e/, and the cluster is gone again
@@ -43,12 +43,17 @@ e2e: ## a kind cluster, the image, helm install, the promises in e2e/, and the c
 bench: ## Ravelin beside nginx and HAProxy, in one run
 	bench/run.sh
 
-.PHONY: bench-gate bench-page soak
+.PHONY: bench-gate bench-page soak stress
 bench-page: ## the book's page of results, from those that `make bench` has kept
 	cargo run --locked --quiet -p ravelin-bench -- --page bench/results/latest.json > docs/src/results.md
 
 soak: ## edits, load and a WebSocket for SOAK_MINUTES (60): what is lost, what memory does
 	bench/run.sh soak
+
+stress: ## slowhttptest, h2load and a thousand endpoints that come and go, beside good clients
+	deploy/install.sh slowhttptest h2load curl python3
+	cargo build --locked -p ravelin -p ravelin-echo
+	deploy/stress.sh
 
 bench-gate: ## instructions, allocations and system calls a request, against the committed baseline
 	bench/gate.sh

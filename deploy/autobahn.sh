@@ -3,28 +3,9 @@
 # run by PYTHON2. Needs `ravelin` built.
 set -euo pipefail
 export AUTOBAHN
-cd "$(dirname "$0")/.."
-bin=${CARGO_TARGET_DIR:-$PWD/target}/debug
-folder=$(mktemp -d)
-started=()
-end() {
-    for id in "${started[@]}"; do kill "$id" 2>/dev/null && wait "$id" || true; done
-    rm -rf "$folder"
-}
-trap end EXIT
+source "$(dirname "$0")/suite.sh"
 
-# wait_for COMMAND...: until it succeeds, a minute at most.
-wait_for() {
-    local waited=0
-    until "$@" 2>/dev/null; do
-        kill -0 "${started[-1]}" 2>/dev/null && ((waited++ < 600)) || { echo "autobahn: $* does not come true" >&2; cat "$folder"/*.log >&2; exit 1; }
-        sleep 0.1
-    done
-}
-
-# The suite's server picks no free port by itself.
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-mkdir "$folder/served"
+port=$(free_port)
 cat >"$folder/served/all.yaml" <<YAML
 apiVersion: ravelin.dev/v1alpha1
 kind: Backend
@@ -36,13 +17,10 @@ kind: ApiRoute
 metadata: {name: everything}
 spec: {rules: [{backendRefs: [{name: autobahn, kind: Backend}]}]}
 YAML
-"$bin/ravelin" standalone "$folder/served" --http 127.0.0.1:0 --https 127.0.0.1:0 --admin 127.0.0.1:0 --drain 1s >"$folder/ready" 2>"$folder/ravelin.log" &
-started+=($!)
-wait_for test -s "$folder/ready"
-http=$(sed -n 's/.*"http":"[^"]*:\([0-9]*\)".*/\1/p' "$folder/ready")
+begin_gateway
 
 # It refuses a Host with another port than the one that it believes to be its own.
-"$PYTHON2" - "$port" "$http" >"$folder/server.log" 2>&1 <<'PYTHON' &
+begin server "$PYTHON2" -c "$(cat <<'PYTHON'
 import os, site, sys
 site.addsitedir(os.environ["AUTOBAHN"])
 from autobahn.twisted.websocket import listenWS
@@ -53,8 +31,8 @@ factory.externalPort = int(sys.argv[2])
 listenWS(factory)
 reactor.run()
 PYTHON
-started+=($!)
-wait_for bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
+)" "$port" "$http"
+wait_for listens "$port"
 
 # All but compression (12, 13): the suite's own server leaves that out, and it is between the two ends alone.
 cat >"$folder/spec.json" <<JSON

@@ -17,6 +17,7 @@ echo "--- h2spec $H2SPEC: HTTP/2 as its RFCs say"
 mkdir -p "$TOOLS/bin"
 [[ -x $TOOLS/bin/h2spec ]] || GOBIN=$TOOLS/bin go install "github.com/summerwind/h2spec/cmd/h2spec@$H2SPEC"
 cargo build --locked -p ravelin -p ravelin-echo
+deploy/install.sh openssl python3
 H2SPEC=$TOOLS/bin/h2spec deploy/h2spec.sh
 
 echo "--- gRPC $GRPC: its interop client through the gateway to its interop server"
@@ -26,6 +27,10 @@ for side in server client; do
     mv "$TOOLS/grpc/$side" "$TOOLS/bin/grpc-interop-$side-$GRPC"
 done
 GRPC_SERVER=$TOOLS/bin/grpc-interop-server-$GRPC GRPC_CLIENT=$TOOLS/bin/grpc-interop-client-$GRPC deploy/grpc_interop.sh
+
+echo "--- TLS: OpenSSL's client, Go's for X25519MLKEM768, testssl.sh"
+deploy/install.sh testssl faketime
+deploy/tls.sh
 
 echo "--- Autobahn $AUTOBAHN: its fuzzing client through the gateway to its echo server"
 python2=$(command -v pyenv >/dev/null && PYENV_VERSION=$(pyenv latest 2.7 2>/dev/null) pyenv which python2.7 2>/dev/null || command -v python2.7 || true)

@@ -1,39 +1,23 @@
 #!/usr/bin/env bash
-# gRPC's interop client (GRPC_CLIENT) through the gateway to its server (GRPC_SERVER), over h2c on both sides. Any failure fails.
-# Needs `ravelin` built.
+# gRPC's interop client (GRPC_CLIENT) through the gateway to its server (GRPC_SERVER): over h2c on both sides, and over TLS on the client's.
+# Any failure fails. Needs `ravelin` built, and openssl.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-bin=${CARGO_TARGET_DIR:-$PWD/target}/debug
-folder=$(mktemp -d)
-started=()
-end() {
-    for id in "${started[@]}"; do kill "$id" 2>/dev/null && wait "$id" || true; done
-    rm -rf "$folder"
-}
-trap end EXIT
+source "$(dirname "$0")/suite.sh"
 
-# Every case of the suite that needs neither TLS nor an account at a cloud.
+# Every case of the suite that needs no account at a cloud.
 cases=(empty_unary large_unary client_streaming server_streaming ping_pong empty_stream timeout_on_sleeping_server
     cancel_after_begin cancel_after_first_response status_code_and_message special_status_message custom_metadata
     unimplemented_method unimplemented_service)
 
-# wait_for COMMAND...: until it succeeds, a minute at most.
-wait_for() {
-    local waited=0
-    until "$@" 2>/dev/null; do
-        kill -0 "${started[-1]}" 2>/dev/null && ((waited++ < 600)) || { echo "grpc_interop: $* does not come true" >&2; cat "$folder"/*.log >&2; exit 1; }
-        sleep 0.1
-    done
-}
+port=$(free_port)
+begin server "$GRPC_SERVER" --port "$port"
+wait_for listens "$port"
 
-# Its server picks no free port by itself.
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-"$GRPC_SERVER" --port "$port" >"$folder/server.log" 2>&1 &
-started+=($!)
-wait_for bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
-
-mkdir "$folder/served"
-cat >"$folder/served/all.yaml" <<YAML
+authority
+certificate interop interop.example
+{
+    secret interop
+    cat <<YAML
 apiVersion: ravelin.dev/v1alpha1
 kind: Backend
 metadata: {name: interop}
@@ -42,20 +26,27 @@ spec: {appProtocol: kubernetes.io/h2c, endpoints: [{address: 127.0.0.1, port: $p
 apiVersion: ravelin.dev/v1alpha1
 kind: ApiRoute
 metadata: {name: everything}
-spec: {rules: [{backendRefs: [{name: interop, kind: Backend}]}]}
+spec:
+  tls: {certificateRefs: [{name: interop}]}
+  rules: [{backendRefs: [{name: interop, kind: Backend}]}]
 YAML
-"$bin/ravelin" standalone "$folder/served" --http 127.0.0.1:0 --https 127.0.0.1:0 --admin 127.0.0.1:0 --drain 1s >"$folder/ready" 2>"$folder/ravelin.log" &
-started+=($!)
-wait_for test -s "$folder/ready"
-http=$(sed -n 's/.*"http":"[^"]*:\([0-9]*\)".*/\1/p' "$folder/ready")
+} >"$folder/served/all.yaml"
+begin_gateway
 
 failed=0
-for case in "${cases[@]}"; do
-    if timeout 60 "$GRPC_CLIENT" --server_host 127.0.0.1 --server_port "$http" --test_case "$case" >"$folder/case" 2>&1; then
-        echo "ok: $case"
-    else
-        echo "FAILED: $case" && cat "$folder/case" && failed=$((failed + 1))
-    fi
-done
-echo "${#cases[@]} cases, $failed failed"
+# each WHERE OPTION...: every case with these options of the client.
+each() {
+    local where=$1 case
+    shift
+    for case in "${cases[@]}"; do
+        if timeout 60 "$GRPC_CLIENT" --server_host 127.0.0.1 --test_case "$case" "$@" >"$folder/case" 2>&1; then
+            echo "ok: $case over $where"
+        else
+            echo "FAILED: $case over $where" && cat "$folder/case" && failed=$((failed + 1))
+        fi
+    done
+}
+each TCP --server_port "$http"
+each TLS --server_port "$https" --use_tls --use_test_ca --ca_file "$folder/ca.pem" --server_host_override interop.example
+echo "${#cases[@]} cases, twice, $failed failed"
 exit $((failed > 0))

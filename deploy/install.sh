@@ -5,6 +5,8 @@ set -euo pipefail
 package() {
     case $1 in
         cc) echo gcc libc6-dev ;;
+        testssl) echo testssl.sh ;;
+        h2load) echo nghttp2-client ;;
         *) echo "$1" ;;
     esac
 }

@@ -219,6 +219,7 @@ impl Acceptor {
             .with_client_cert_verifier(asks)
             .with_cert_resolver(Arc::clone(&by_name) as _);
         asking.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        asking.ignore_client_order = true;
         asking.session_storage = Arc::new(NoServerSessionStorage {});
         asking.send_tls13_tickets = 0;
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -226,6 +227,7 @@ impl Acceptor {
             .with_no_client_auth()
             .with_cert_resolver(by_name);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.ignore_client_order = true; // all are good, and ours are in order
         config.ticketer = aws_lc_rs::Ticketer::new()?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self { config: Arc::new(config), asking: Arc::new(asking), table })

@@ -1,6 +1,8 @@
 //! TLS: who gets which certificate, and who none.
 
 use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,7 +14,10 @@ use ravelin_snapshot::{HostPattern, ObjectKey, Part, Secret, Snapshot, certifica
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::{
     AlertDescription, ClientConfig, DigitallySignedStruct, HandshakeKind, NamedGroup, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::{
@@ -170,6 +175,49 @@ async fn a_new_certificate_is_for_the_next_handshake_and_open_connections_go_on(
     assert_eq!(client.get("/").await.unwrap().text(), "new");
     assert_eq!(served(&connect(&gateway, &trusting(&[&new], &[]), "a.example").await.unwrap()), new);
     assert!(connect(&gateway, &trusting(&[&old], &[]), "a.example").await.is_err());
+}
+
+#[tokio::test]
+async fn certificates_are_replaced_under_load_and_no_handshake_fails() {
+    const CLIENTS: usize = 4;
+    let made: Vec<(Snapshot, Vec<u8>)> = std::iter::repeat_with(|| {
+        let mut snapshot = Snapshot::default();
+        let der = add_secure_route(&mut snapshot, "a", "a.example", say("a"));
+        (snapshot, der)
+    })
+    .take(20)
+    .collect();
+    let all: Vec<&[u8]> = made.iter().map(|(_, der)| der.as_slice()).collect();
+    let mut config = ClientConfig::clone(&trusting(&all, &[]));
+    config.resumption = Resumption::disabled(); // each handshake is a whole one
+    let config = Arc::new(config);
+    let settings = Settings { workers: Some(2), ..Settings::default() };
+    let gateway = Gateway::with(settings, made[0].0.clone()).await;
+    let (seen, handshakes, over) = (RefCell::new(BTreeSet::new()), Cell::new(0), Cell::new(false));
+    let client = async || {
+        while !over.get() {
+            let stream = connect(&gateway, &config, "a.example").await.unwrap();
+            seen.borrow_mut().insert(served(&stream));
+            let mut client = Client::over(stream, Protocol::Http1, "https").await.unwrap().with_host("a.example");
+            assert_eq!(client.get("/").await.unwrap().text(), "a");
+            handshakes.set(handshakes.get() + 1);
+        }
+    };
+    let replacing = async {
+        for (snapshot, _) in &made {
+            gateway.publish(snapshot.clone()).await;
+            // So many that each client has begun one since.
+            let enough = handshakes.get() + CLIENTS * CLIENTS;
+            while handshakes.get() < enough {
+                tokio::task::yield_now().await;
+            }
+        }
+        over.set(true);
+    };
+    let load = futures_util::future::join_all(std::iter::repeat_with(&client).take(CLIENTS));
+    let both = futures_util::future::join(load, replacing);
+    tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+    assert_eq!(seen.into_inner(), made.into_iter().map(|(_, der)| der).collect());
 }
 
 #[tokio::test]

@@ -43,12 +43,17 @@ e2e: ## a kind cluster, the image, helm install, the promises in e2e/, and the c
 bench: ## Ravelin beside nginx and HAProxy, in one run
 	bench/run.sh
 
-.PHONY: bench-gate bench-page soak stress
+.PHONY: bench-gate bench-page bench-tails soak stress
 bench-page: ## the book's page of results, from those that `make bench` has kept
 	cargo run --locked --quiet -p ravelin-bench -- --page bench/results/latest.json > docs/src/results.md
 
 soak: ## edits, load and a WebSocket for SOAK_MINUTES (60): what is lost, what memory does
 	bench/run.sh soak
+
+bench-tails: ## one of ten endpoints is slow, a backend is stuck: tails beside HAProxy's (needs Go)
+	deploy/install.sh haproxy wrk python3
+	cargo build --locked --release -p ravelin
+	bench/tails.sh
 
 stress: ## slowhttptest, h2load and a thousand endpoints that come and go, beside good clients
 	deploy/install.sh slowhttptest h2load curl python3

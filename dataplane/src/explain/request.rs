@@ -11,7 +11,7 @@ use ravelin_snapshot::path::normalize;
 use super::Asked;
 use crate::{
     policy::auth::ClientChain,
-    request::{Connection, RequestView, Scheme, Target, is_authority},
+    request::{Connection, RequestView, Scheme, Target, is_authority, keep},
     settings::Bounds,
     table::Table,
 };
@@ -29,6 +29,7 @@ pub struct ExplainRequest {
     pub(super) path: String,
     pub(super) query: String,
     headers: HeaderMap,
+    id: HeaderValue,
     source: SocketAddr,
     /// Asked for, and not shown.
     chain: Arc<ClientChain>,
@@ -36,6 +37,9 @@ pub struct ExplainRequest {
 
 /// Of a URL, in bytes: more is read of none.
 const MAX_URL: usize = 65_534;
+
+/// In place of a fresh one: as long, and of the same digits.
+const SOME_ID: HeaderValue = HeaderValue::from_static("00000000000000000000000000000000");
 
 /// What cannot be a request, or is refused before anybody looks for a route.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +117,7 @@ impl ExplainRequest {
             port: target.port(),
             path,
             query: uri.query().unwrap_or_default().to_owned(),
+            id: keep(&map).unwrap_or(SOME_ID),
             headers: map,
             source,
             chain: Arc::default(),
@@ -127,7 +132,7 @@ impl ExplainRequest {
             headers: &self.headers,
             host: &self.host,
             scheme: self.scheme,
-            id: "",
+            id: self.id.to_str().unwrap_or_default(), // visible ASCII
             source: self.source,
             chain: Some(&self.chain),
         }
@@ -171,7 +176,9 @@ fn target(method: &Method, uri: &Uri, headers: &HeaderMap, connection: &Connecti
     let mut request = http::Request::new(());
     *request.method_mut() = method.clone();
     let origin = uri.path_and_query().map_or("/", |origin| origin.as_str());
-    *request.uri_mut() = origin.parse().map_err(|_| InvalidRequest::Refused)?;
+    // As a client asks for a URL without a path.
+    let slash = if origin.starts_with('?') { "/" } else { "" };
+    *request.uri_mut() = format!("{slash}{origin}").parse().map_err(|_| InvalidRequest::Refused)?;
     *request.headers_mut() = headers.clone();
     let bounds = Bounds { max_headers: usize::MAX, ..Bounds::default() };
     Target::read(&request, connection, HeaderValue::from_static("-"), &[], &bounds).map_err(|_| InvalidRequest::Refused)

@@ -272,6 +272,19 @@ fn a_redirect_says_where_to() {
 }
 
 #[test]
+fn the_id_of_a_request_is_the_one_that_it_brings_or_looks_like_a_fresh_one() {
+    let id = |headers: &[&'static str]| {
+        let request = ExplainRequest::parse("GET", "http://a/", headers.iter().copied(), None).unwrap();
+        request.view().id.to_owned()
+    };
+    assert_eq!(id(&["x-request-id: trusted-1"]), "trusted-1");
+    for fresh in [&[][..], &["x-request-id: a b"], &["x-request-id: a", "x-request-id: b"]] {
+        let id = id(fresh);
+        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    }
+}
+
+#[test]
 fn what_cannot_be_a_request_says_what_to_write() {
     let parse = |method, url, headers: &[&'static str], source| {
         ExplainRequest::parse(method, url, headers.iter().copied(), source).err().map(|error| error.to_string())
@@ -299,6 +312,7 @@ fn what_cannot_be_a_request_says_what_to_write() {
     }
     assert_eq!(parse("GET", "/a", &["Host: b.example"], Some("10.0.0.1:7")), None);
     assert_eq!(parse("GET", "http://ann:secret@b.example:80/", &[], None), None);
+    assert_eq!(parse("GET", "http://b.example?q", &[], None), None, "clients ask for /?q");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, time::Instant};
 
-use http::{Request, Response, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use ravelin_snapshot::backend::Protocol;
 
 use super::{
@@ -60,7 +60,7 @@ pub(super) async fn forward(
         ours.insert(request.headers_mut()); // for copies, and calls that outlive the request
     }
     mirror::send(exchange, forward, turn, &request);
-    let wants_upgrade = request.headers().contains_key(http::header::UPGRADE);
+    let upgrade = request.headers().get(http::header::UPGRADE).cloned();
     let fate = request.body().fate();
     let sent = match share.map(|share| share.to) {
         None => Err(Failure::new(Reason::NoEndpoints, Some(request))),
@@ -75,7 +75,7 @@ pub(super) async fn forward(
     };
     match sent {
         Ok(answer) => {
-            let mut answer = back(answer, wants_upgrade, rule, share.map(|share| &share.response_headers))?;
+            let mut answer = back(answer, upgrade.as_ref(), rule, share.map(|share| &share.response_headers))?;
             sticky.tell(answer.headers_mut());
             if let (Some(session), Some(turn)) = (session, turn) {
                 session.tell(exchange, turn, answer.headers_mut());
@@ -83,7 +83,7 @@ pub(super) async fn forward(
             Ok(answer)
         }
         Err(_) if fate.is_clients_fault() => Err(Reason::BadRequest.into()), // nobody else can do better
-        Err(failure) => fall_back(exchange, forward, rule, ours, failure, wants_upgrade).await,
+        Err(failure) => fall_back(exchange, forward, rule, ours, failure, upgrade.as_ref()).await,
     }
 }
 
@@ -199,7 +199,7 @@ async fn fall_back(
     rule: &Rule,
     ours: Option<Ours<'_>>,
     failure: Failure,
-    wants_upgrade: bool,
+    upgrade: Option<&HeaderValue>,
 ) -> Result<Response<AnswerBody>, Reject> {
     let Failure { reason, request, .. } = failure;
     if reason == Reason::RequestTimeout {
@@ -214,7 +214,7 @@ async fn fall_back(
             let mut sticky = sticky(exchange, forward, Some(*to), &request);
             let to = To { destination: *to, hash: sticky.hash, session: None, ours: None };
             let answer = once(exchange, forward, rule, to, request).await;
-            let mut answer = back(answer.map_err(|failure| failure.reason)?, wants_upgrade, rule, None)?;
+            let mut answer = back(answer.map_err(|failure| failure.reason)?, upgrade, rule, None)?;
             sticky.tell(answer.headers_mut());
             Ok(answer)
         }
@@ -225,15 +225,17 @@ async fn fall_back(
 /// The answer as the client gets it.
 fn back(
     mut answer: Response<AnswerBody>,
-    wants_upgrade: bool,
+    upgrade: Option<&HeaderValue>,
     rule: &Rule,
     share: Option<&HeaderEdits>,
 ) -> Result<Response<AnswerBody>, Reject> {
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !wants_upgrade {
-        return Err(Reason::BackendRefused.into());
-    }
+    let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers::homeward(headers);
+    // A backend changes to nothing else than what it was asked for (RFC 9110, 7.8).
+    if switches && !upgrade.is_some_and(|asked| headers::agrees(headers, asked)) {
+        return Err(Reason::BackendRefused.into());
+    }
     rule.response_headers.apply(headers);
     if let Some(share) = share {
         share.apply(headers);

@@ -241,6 +241,14 @@ fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     (connection && plain).then(|| protocol.clone())
 }
 
+/// Whether the protocol that an answer changes to is one of those that were asked for. Of an answer that has come [`homeward`].
+pub(super) fn agrees(answer: &HeaderMap, asked: &HeaderValue) -> bool {
+    let list = |value: &HeaderValue| value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let asked = list(asked);
+    let is_asked = |one: &str| asked.split(',').any(|asked| asked.trim() == one.trim());
+    answer.get(header::UPGRADE).is_some_and(|chosen| list(chosen).split(',').all(is_asked))
+}
+
 fn has_token(value: &HeaderValue, token: &str) -> bool {
     let list = value.to_str().unwrap_or_default();
     list.split(',').any(|one| one.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(token))

@@ -57,7 +57,7 @@ impl Target {
             // Also CONNECT, whose target has no path: this is no forward proxy.
             path => {
                 let normal = normalize(path).map_err(|_| bad())?;
-                if normal == path { None } else { Some(normal.into_owned()) }
+                if normal == path && begins_with_path(request)? { None } else { Some(normal.into_owned()) }
             }
         };
         let (authority, said) = authority(request, connection)?;
@@ -130,6 +130,15 @@ impl Target {
     }
 }
 
+/// Whether the target says its path. In absolute form `http://a?b` leaves it out, and means `/` (RFC 9112, 3.2.1); everywhere
+/// else it has to be there (RFC 9113, 8.3.1).
+fn begins_with_path<B>(request: &Request<B>) -> Result<bool, Reject> {
+    let uri = request.uri();
+    let said = uri.path_and_query().is_some_and(|said| said.as_str().starts_with('/'));
+    let absolute = request.version() != Version::HTTP_2 && uri.authority().is_some();
+    if said || absolute { Ok(said) } else { Err(bad()) }
+}
+
 fn bad() -> Reject {
     Reason::BadRequest.into()
 }
@@ -171,7 +180,8 @@ fn authority<B>(request: &Request<B>, connection: &Connection) -> Result<(Rc<Aut
         (Some(asked), host) => {
             let asked = connection.authority(asked.as_str().as_bytes()).ok_or_else(bad)?;
             match host {
-                // In absolute form the target counts, whatever `Host` says (RFC 9112, 3.2.2); but there has to be one.
+                // In absolute form the target counts, whatever `Host` says (RFC 9112, 3.2.2); but there has to be one, and a host.
+                Some(host) if !http2 && !host.is_empty() && Authority::read(host).is_none() => Err(bad()),
                 Some(_) if !http2 => Ok((asked, false)),
                 None if !http2 && request.version() == Version::HTTP_11 => Err(bad()),
                 // A request of two hosts is malformed (RFC 9113, 8.3.1).

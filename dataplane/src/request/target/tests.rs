@@ -70,9 +70,12 @@ fn in_absolute_form_the_target_counts_and_in_http2_both_must_agree() {
     assert_eq!((target.host(), target.path(), target.query()), ("a.example", "/x", "y"));
     assert_eq!(target.authority(), "A.example:81");
     assert!(read(Version::HTTP_11, Method::GET, "http://a.example/", &[]).is_err());
+    assert!(read(Version::HTTP_11, Method::GET, "http://a.example/", &["a b"]).is_err());
+    assert!(read(Version::HTTP_11, Method::GET, "http://a.example/", &[""]).is_ok());
     assert!(read(Version::HTTP_11, Method::GET, "ftp://a.example/", &["a.example"]).is_err());
     assert!(read(Version::HTTP_11, Method::GET, "http://u@a.example/", &["a.example"]).is_err());
     assert!(read(Version::HTTP_2, Method::GET, "http://a.example/", &[]).is_ok());
+    assert!(read(Version::HTTP_2, Method::GET, "http://a.example?x", &[]).is_err());
     assert!(read(Version::HTTP_2, Method::GET, "http://a.example/", &["A.example:80"]).is_ok());
     assert!(read(Version::HTTP_2, Method::GET, "http://a.example/", &["b.example"]).is_err());
     assert!(read(Version::HTTP_2, Method::GET, "/", &["a.example"]).is_ok());
@@ -91,6 +94,9 @@ fn the_backend_gets_the_normal_path_and_the_query_as_it_came() {
     for (uri, path, query, origin) in [
         ("/a?b=%20c&&d", None, None, "/a?b=%20c&&d"),
         ("http://h/a?b", None, None, "/a?b"),
+        ("http://h?b", None, None, "/?b"),
+        ("http://h?", None, None, "/?"),
+        ("http://h", None, None, "/"),
         ("/a/../b/%61?q=%61", None, None, "/b/a?q=%61"),
         ("/a?q", Some("/v1/a"), None, "/v1/a?q"),
         ("/a?", Some("/v1/a"), None, "/v1/a?"),

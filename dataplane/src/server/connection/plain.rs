@@ -11,6 +11,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -70,7 +71,8 @@ pub(super) async fn converse(line: &Line, client: &Rc<RefCell<Client>>) -> End {
         let Some(Answered { mut answer, id }) = answer.await else { return End::Gone };
         let date = line.worker.date();
         let size = Size::of(answer.body());
-        let mut told = Told { head, size, last: !keep, date: &date, id: &id };
+        let last = !keep || !Client::goes_on(client);
+        let mut told = Told { head, size, last, date: &date, id: &id };
         outgoing.begin(|text| wire::head_of_answer(text, &answer, &mut told));
         let last = told.last;
         mem::swap(&mut spare, answer.headers_mut());
@@ -78,12 +80,18 @@ pub(super) async fn converse(line: &Line, client: &Rc<RefCell<Client>>) -> End {
         if !write(client, &mut outgoing, answer).await {
             return End::Gone;
         }
-        drop(open);
-        if last || !client.borrow_mut().is_ready() {
+        if last || !(client.borrow_mut().is_ready() || is_read_over(client, settings.body_idle_timeout).await) {
             return End::Last;
         }
+        drop(open);
         outgoing.shrink();
     }
+}
+
+/// Whether what is left of a request that is answered could be read, in this time.
+async fn is_read_over(client: &RefCell<Client>, patience: Duration) -> bool {
+    let over = poll_fn(|cx| client.borrow_mut().poll_ready(cx));
+    tokio::time::timeout(patience, over).await.unwrap_or(false)
 }
 
 /// Writes what is left of an answer. False: it broke off, or the client has gone.

@@ -28,6 +28,9 @@ const READ: usize = 8 << 10;
 /// Of a body: there is more where that came from.
 const READ_BODY: usize = 32 << 10;
 
+/// Of a body that nobody reads, in bytes: a longer rest costs more than a new connection.
+const READ_OVER: u64 = 64 << 10;
+
 /// One thread has it, in two places: the conversation, and the body of the request that is under way.
 pub(in crate::server) struct Client {
     /// `None`: it is somebody else's now.
@@ -115,13 +118,44 @@ impl Client {
         matches!(self.poll_read(cx, READ), Poll::Ready(Ok(0) | Err(_)))
     }
 
+    /// Whether there will be a next request, as far as one can tell when the answer begins: who is told nothing sends one, and
+    /// would lose it. What nobody reads of a body is read over if it is short; one that somebody reads may yet come to its end.
+    pub(super) fn goes_on(client: &Rc<RefCell<Self>>) -> bool {
+        let is_read = Rc::strong_count(client) > 1; // by a `ClientBody`
+        let client = &mut *client.borrow_mut();
+        if !is_read {
+            client.pass_over();
+        }
+        !client.failed && (is_read || client.body.is_over() || client.is_short())
+    }
+
     /// Whether the next request can be read: the body before it is over, or what is left of it is here.
     pub(super) fn is_ready(&mut self) -> bool {
-        while let Ok(Piece::Data(_) | Piece::Trailers(_)) = self.body.decode(&mut self.buffer) {}
+        self.pass_over();
         if let (Some(stream), false) = (&self.stream, self.buffer.is_empty()) {
             stream.head_begins();
         }
         self.body.is_over() && !self.failed
+    }
+
+    /// Reads over the short rest of a body. False: there will be no next request.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        while !self.is_ready() {
+            if self.failed || !self.is_short() || !matches!(ready!(self.poll_read(cx, READ)), Ok(1..)) {
+                return Poll::Ready(false);
+            }
+        }
+        Poll::Ready(true)
+    }
+
+    /// Takes what is here of a body that nobody reads.
+    fn pass_over(&mut self) {
+        while let Ok(Piece::Data(_) | Piece::Trailers(_)) = self.body.decode(&mut self.buffer) {}
+    }
+
+    /// What is left of the body is not worth a connection.
+    fn is_short(&self) -> bool {
+        self.body.left().is_some_and(|left| left <= READ_OVER)
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, WireError>> {

@@ -10,7 +10,7 @@ use crate::{
     backend::{Backend, BackendKey},
     certificate::Certificate,
     rate_limit::RateLimitPolicy,
-    route::{Action, Fallback, Guard, Route, Rule, Target},
+    route::{Action, Fallback, Forward, Guard, Route, Rule, Target},
 };
 
 /// Counts the snapshots of one replica; it goes on from the one that the data plane names when it connects.
@@ -141,7 +141,7 @@ fn targets(rule: &Rule) -> impl Iterator<Item = &BackendKey> {
         Fallback::Respond(_) => None,
     });
     let weighted = forward.into_iter().flat_map(|forward| forward.backends.iter().map(|backend| &backend.target));
-    let mirrors = forward.into_iter().flat_map(|forward| forward.all_mirrors()).map(|mirror| &mirror.backend);
+    let mirrors = forward.into_iter().flat_map(Forward::all_mirrors).map(|mirror| &mirror.backend);
     let called = weighted.chain(fallback).filter_map(|target| match target {
         Target::Backend(key) => Some(key),
         Target::Reject(_) => None,

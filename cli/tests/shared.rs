@@ -2,10 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "shared/broken.rs"]
+mod broken;
 #[path = "process/gateway.rs"]
 mod gateway;
+#[path = "shared/proxy.rs"]
+mod proxy;
+#[path = "shared/several.rs"]
+mod several;
 #[path = "shared/store.rs"]
 mod store;
+#[path = "shared/together.rs"]
+mod together;
 
 use std::{fs, path::Path};
 
@@ -33,7 +41,9 @@ spec:
 }
 
 async fn replica(site: &Path, redis: &str, more: &[&str]) -> Gateway {
-    Gateway::standalone(site, &[&["--redis", redis][..], more].concat()).await
+    // A busy machine is no store that is away.
+    let patience: &[&str] = if more.contains(&"--redis-timeout") { &[] } else { &["--redis-timeout", "5s"] };
+    Gateway::standalone(site, &[&["--redis", redis][..], patience, more].concat()).await
 }
 
 /// Asks until it is refused, and says how often it was not.
@@ -52,6 +62,12 @@ async fn passing(gateway: &Gateway, who: &str, most: usize) -> usize {
 
 async fn ask(client: &mut Client, who: &str) -> Answer {
     client.get_with("/", &[("x-who", who)]).await.unwrap()
+}
+
+const TEN: &str = "  limits:\n  - {name: bucket, key: \"request.headers['x-who']\", rate: {requests: 10, per: 1h}}\n";
+
+fn on_failure(what: &str) -> TempDir {
+    site(&format!("  onStoreFailure: {what}\n{TEN}"))
 }
 
 #[tokio::test]
@@ -120,7 +136,7 @@ async fn a_busy_key_costs_the_store_less_than_one_call_for_twenty_requests_and_t
     let store = Store::start(&[]).await;
     let site = site("  limits:\n  - {name: bucket, rate: {requests: 1000, per: 1h, burst: 1000}}\n");
     let (one, two) = (replica(site.path(), &store.url(), &[]).await, replica(site.path(), &store.url(), &[]).await);
-    let before = store.calls().await;
+    let (before, begun) = (store.calls().await, std::time::Instant::now());
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..8 {
         let to = [one.http(), two.http()][n % 2];
@@ -136,141 +152,12 @@ async fn a_busy_key_costs_the_store_less_than_one_call_for_twenty_requests_and_t
     let passed: u64 = tasks.join_all().await.into_iter().sum();
     let calls = store.calls().await - before;
     // What is leased and not used is given back by the next question; who has no next one keeps it.
-    assert!((900..=1_000).contains(&passed), "{passed} passed");
-    assert!(calls * 20 <= 8_000, "{calls} calls for 8000 requests");
+    let refilled = begun.elapsed().as_millis() as u64 * 1_000 / 3_600_000;
+    assert!((900..=1_001 + refilled).contains(&passed), "{passed} passed");
+    // A lease lasts for 100 ms at most: a machine that is slow asks for more of them.
+    let leases = begun.elapsed().as_millis() as u64 / 100 * 2;
+    assert!(calls <= 8_000 / 20 + leases, "{calls} calls for 8000 requests");
     println!("{passed} of 1000 passed with {calls} calls for 8000 requests");
-}
-
-const TEN: &str = "  limits:\n  - {name: bucket, key: \"request.headers['x-who']\", rate: {requests: 10, per: 1h}}\n";
-
-fn on_failure(what: &str) -> TempDir {
-    site(&format!("  onStoreFailure: {what}\n{TEN}"))
-}
-
-#[tokio::test]
-async fn while_the_store_is_away_each_replica_has_its_share_or_all_pass_or_none_and_then_it_counts_again() {
-    let mut store = Store::start(&[]).await;
-    let sites = ["Local", "Allow", "Deny"].map(on_failure);
-    let mut gateways = Vec::new();
-    for site in &sites {
-        // Of an installation of its own each, of two replicas where they are counted.
-        let prefix = format!("p{}", gateways.len());
-        gateways.push(replica(site.path(), &store.url(), &["--redis-prefix", &prefix]).await);
-    }
-    let twin = replica(sites[0].path(), &store.url(), &["--redis-prefix", "p0"]).await;
-    let [local, allow, deny] = &gateways[..] else { unreachable!() };
-    // A beat later each knows of the other.
-    assert_eq!(passing(local, "a", 5).await, 5);
-    local.page_until("/metrics", |page| page.text().contains("ravelin_limit_store_replicas 2\n")).await;
-    store.kill().await;
-    for gateway in gateways.iter().chain([&twin]) {
-        connected(gateway, false).await;
-    }
-    assert_eq!((passing(local, "b", 100).await, passing(&twin, "b", 100).await), (5, 5), "half of it each");
-    assert_eq!(passing(allow, "b", 100).await, 100);
-    let mut client = Client::connect(deny.http(), Protocol::Http1).await.unwrap();
-    let denied = ask(&mut client, "b").await;
-    assert_eq!((denied.status.as_u16(), &denied.json()["reason"]), (503, &"limit_unavailable".into()));
-    assert_eq!((&denied.json()["limit"], denied.header("retry-after")), (&"bucket".into(), Some("1")));
-    store.restart().await; // and has lost everything, scripts too
-    for gateway in gateways.iter().chain([&twin]) {
-        connected(gateway, true).await;
-        let passed = passing(gateway, "c", 100).await;
-        assert_eq!(passed, if std::ptr::eq(gateway, &twin) { 0 } else { 10 });
-    }
-}
-
-#[tokio::test]
-async fn a_store_that_hangs_keeps_nobody_waiting_for_long() {
-    let store = Store::start(&[]).await;
-    let site = on_failure("Deny");
-    let gateway = replica(site.path(), &store.url(), &["--redis-timeout", "100ms"]).await;
-    assert_eq!(passing(&gateway, "a", 3).await, 3);
-    store.signal("STOP").await;
-    let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
-    assert_eq!(ask(&mut client, "a").await.status, 503, "it is answered");
-    connected(&gateway, false).await;
-    for _ in 0..100 {
-        assert_eq!(ask(&mut client, "a").await.status, 503);
-    }
-    let metrics = gateway.page("/metrics").await.text();
-    let late = metrics.lines().find(|line| line.contains("store_calls_total{result=\"timeout\"}")).unwrap();
-    assert_eq!(late.rsplit(' ').next(), Some("1"), "one has waited, the others have not");
-    store.signal("CONT").await;
-    connected(&gateway, true).await;
-    let passed = passing(&gateway, "a", 100).await;
-    assert!((6..=7).contains(&passed), "what was counted is there, and perhaps what was asked while it hung: {passed}");
-}
-
-#[tokio::test]
-async fn a_key_that_is_not_ours_is_refused_as_the_policy_says_and_others_are_not_touched() {
-    let store = Store::start(&[]).await;
-    let site = on_failure("Deny");
-    let gateway = replica(site.path(), &store.url(), &[]).await;
-    assert_eq!(passing(&gateway, "a", 1).await, 1);
-    let keys = store.tell(&["KEYS", "*:few:*"]).await;
-    let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
-    for broken in
-        [&["LPUSH", &keys, "1"][..], &["SET", &keys, "nonsense"], &["SET", &keys, ""], &["SET", &keys, "\u{1}"]]
-    {
-        store.tell(&["DEL", &keys]).await;
-        store.tell(broken).await;
-        assert_eq!(ask(&mut client, "a").await.status, 503, "{broken:?}");
-        assert_eq!(ask(&mut client, "b").await.status, 200);
-        connected(&gateway, true).await;
-    }
-    store.tell(&["DEL", &keys]).await;
-    assert_eq!(ask(&mut client, "a").await.status, 200);
-}
-
-#[tokio::test]
-async fn a_store_that_only_reads_is_none() {
-    let store = Store::start(&[]).await;
-    let site = on_failure("Deny");
-    let gateway = replica(site.path(), &store.url(), &[]).await;
-    assert_eq!(passing(&gateway, "a", 1).await, 1);
-    store.tell(&["REPLICAOF", "127.0.0.1", "1"]).await;
-    let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
-    assert_eq!(ask(&mut client, "a").await.status, 503);
-    connected(&gateway, false).await;
-    store.tell(&["REPLICAOF", "NO", "ONE"]).await;
-    connected(&gateway, true).await;
-    assert_eq!(ask(&mut client, "a").await.status, 200);
-}
-
-#[tokio::test]
-async fn no_answer_of_a_store_is_taken_for_an_admission() {
-    for answer in [
-        "-LOADING Redis is loading\r\n",
-        "-MOVED 1 127.0.0.1:1\r\n",
-        "$100\r\nhalf",
-        "*1\r\n:1\r\n",
-        "+OK\r\n",
-        "HTTP/1.1 200 OK\r\n\r\n",
-        "",
-    ] {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("redis://{}", listener.local_addr().unwrap());
-        let fake = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
-            while let Ok((mut stream, _)) = listener.accept().await {
-                connections.spawn(async move {
-                    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-                    let mut bytes = [0; 4096];
-                    while let Ok(1..) = stream.read(&mut bytes).await {
-                        if stream.write_all(answer.as_bytes()).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        let site = on_failure("Deny");
-        let gateway = replica(site.path(), &url, &["--redis-timeout", "100ms"]).await;
-        let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
-        assert_eq!(ask(&mut client, "a").await.status, 503, "{answer:?}");
-        fake.abort();
-    }
 }
 
 #[tokio::test]
@@ -406,50 +293,6 @@ async fn without_a_store_a_shared_limit_is_refused_by_a_verdict_that_says_what_t
     let objects = gateway.page("/objects").await.text();
     assert!(objects.contains("there is no store in which replicas could share limits"), "{objects}");
     assert!(objects.contains("--redis URL"));
-}
-
-#[tokio::test]
-async fn a_cluster_of_three_nodes_is_one_store_and_a_lost_node_lets_nobody_in() {
-    let mut nodes = Store::cluster().await;
-    let sites = ["default", "bank", "club", "shop", "blog", "news"].map(|namespace| {
-        let folder = on_failure("Deny");
-        let path = folder.path().join("site.yaml");
-        let site = fs::read_to_string(&path).unwrap();
-        fs::write(&path, site.replace("metadata: {name: ", &format!("metadata: {{namespace: {namespace}, name: ")))
-            .unwrap();
-        folder
-    });
-    let url = format!("redis-cluster://127.0.0.1:{},127.0.0.1:{}", nodes[0].port, nodes[1].port);
-    let (mut gateways, mut homes) = (Vec::new(), Vec::new());
-    for site in &sites {
-        let [one, two] = [replica(site.path(), &url, &[]).await, replica(site.path(), &url, &[]).await];
-        assert_eq!((passing(&one, "a", 6).await, passing(&two, "a", 100).await), (6, 4));
-        gateways.push(one);
-    }
-    for namespace in ["default", "bank", "club", "shop", "blog", "news"] {
-        let mut home = None;
-        for (at, node) in nodes.iter().enumerate() {
-            if !node.tell(&["KEYS", &format!("{{ravelin:{namespace}}}*")]).await.is_empty() {
-                home = Some(at);
-            }
-        }
-        homes.push(home.expect("a node has its keys"));
-    }
-    assert!(homes.iter().any(|home| *home != homes[0]), "namespaces are spread: {homes:?}");
-    nodes[homes[0]].kill().await;
-    let mut client = Client::connect(gateways[0].http(), Protocol::Http1).await.unwrap();
-    assert_eq!(ask(&mut client, "b").await.status, 503);
-}
-
-#[tokio::test]
-async fn the_master_that_a_sentinel_names_is_the_store() {
-    let master = Store::start(&[]).await;
-    let sentinel = Store::sentinel(&master).await;
-    let site = on_failure("Deny");
-    let url = format!("redis-sentinel://127.0.0.1:{}/main", sentinel.port);
-    let (one, two) = (replica(site.path(), &url, &[]).await, replica(site.path(), &url, &[]).await);
-    assert_eq!((passing(&one, "a", 6).await, passing(&two, "a", 100).await), (6, 4));
-    assert!(master.tell(&["KEYS", "*"]).await.contains("few"));
 }
 
 #[tokio::test]

@@ -44,7 +44,10 @@ impl Store {
     pub(crate) async fn sentinel(master: &Self) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sentinel.conf");
-        let said = format!("sentinel monitor main 127.0.0.1 {} 1\n", master.port);
+        let said = format!(
+            "sentinel monitor main 127.0.0.1 {} 1\nsentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n",
+            master.port
+        );
         std::fs::write(&path, said).unwrap();
         let arguments = vec![path.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
         let mut store = Self { port: free_port(), arguments, folder, ready: "+monitor master main", process: None };
@@ -60,6 +63,14 @@ impl Store {
             Self { port: free_port(), arguments, folder: tempfile::tempdir().unwrap(), ready, process: None };
         store.restart().await;
         store
+    }
+
+    /// A server that copies what this one has.
+    pub(crate) async fn copy(&self) -> Self {
+        let copy = Self::start(&["--replicaof", "127.0.0.1", &self.port.to_string()]).await;
+        let linked = async { while !copy.tell(&["INFO", "replication"]).await.contains("master_link_status:up") {} };
+        timeout(DEADLINE, linked).await.expect("it does not copy");
+        copy
     }
 
     pub(crate) fn url(&self) -> String {

@@ -64,7 +64,8 @@ pub(super) fn compile(
         Plan::Broken => 0,
     });
     let limits = compiled.len() + of_plans.max().unwrap_or(0);
-    let priority = priority.as_ref().and_then(|said| self::priority(said, &compiled, plans.as_ref(), notes));
+    let priority =
+        priority.as_ref().and_then(|said| self::priority(said, &compiled, plans.as_ref(), shared.is_some(), notes));
     Compiled {
         policy: RateLimitPolicy { mode: self::mode(*mode), limits: compiled, plans, priority, shared },
         limits,
@@ -72,8 +73,14 @@ pub(super) fn compile(
     }
 }
 
-/// Weights are for those who wait for a seat: who waits for a rate is told his time when he comes.
-fn priority(said: &str, limits: &[rate_limit::Limit], plans: Option<&Plans>, notes: &mut Notes) -> Option<Expression> {
+/// Weights are for those who wait; who waits for a rate that replicas share is told his time when he comes, by the store.
+fn priority(
+    said: &str,
+    limits: &[rate_limit::Limit],
+    plans: Option<&Plans>,
+    shared: bool,
+    notes: &mut Notes,
+) -> Option<Expression> {
     let field = Field::SPEC.member("priority");
     let of_plans = plans.iter().flat_map(|plans| plans.plans.values()).flat_map(|plan| match plan {
         Plan::Limits(limits) => limits.as_slice(),
@@ -82,11 +89,14 @@ fn priority(said: &str, limits: &[rate_limit::Limit], plans: Option<&Plans>, not
     let mut waited_for = limits.iter().chain(of_plans).filter(|limit| limit.max_delay_ms.is_some()).peekable();
     if waited_for.peek().is_none() {
         let message = "no limit has requests that wait";
-        notes.warning(field, Reason::Suspicious, message, "Give a limit with concurrency a maxDelay.");
+        notes.warning(field, Reason::Suspicious, message, "Give a limit with a rate or with concurrency a maxDelay.");
     }
-    if let Some(rate) = waited_for.find(|limit| !matches!(limit.count, Count::Concurrency(_))) {
-        let message = format!("requests that wait for the rate `{}` go on as they came", rate.name);
-        let remedy = "Leave out its maxDelay, or put it into a policy of its own; weights are for concurrency.";
+    if shared
+        && let Some(rate) =
+            waited_for.find(|limit| matches!(limit.count, Count::TokenBucket(_) | Count::SlidingWindow(_)))
+    {
+        let message = format!("requests that wait for the shared rate `{}` go on as they came", rate.name);
+        let remedy = "Leave out its maxDelay, or use the scope Replica; shared, weights are for concurrency.";
         notes.error(field, Reason::Unsupported, message, remedy);
     }
     text::expression(said, Type::Int, field, notes)

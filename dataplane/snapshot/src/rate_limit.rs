@@ -16,11 +16,11 @@ pub struct RateLimitPolicy {
     /// And those of the caller's plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plans: Option<Plans>,
-    /// An integer: the weight of a request that waits for a seat; absent, or an error: 1. A negative one is 0.
+    /// An integer: the weight of a request that waits; absent, or an error: 1. A negative one is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Expression>,
     /// Counts are in the store that all replicas share, and this is what happens while it is away; absent: each replica counts
-    /// by itself. Shared limits are token buckets, sliding windows and quotas, without waiting and without bans.
+    /// by itself. Adaptive and approximate limits are not shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared: Option<OnStoreFailure>,
 }

@@ -92,6 +92,9 @@ fn policies(families: &mut Families, table: &Table) {
     let help = "Keys that a limit remembers.";
     let keys = bounded(names, rows(|limit| limit.keys as u64)).map(|(labels, keys)| (labels, keys as f64));
     families.gauge("ravelin_rate_limit_keys", help, keys);
+    let help = "Bytes that what a limit remembers of its keys takes.";
+    let bytes = bounded(names, rows(|limit| limit.bytes as u64)).map(|(labels, bytes)| (labels, bytes as f64));
+    families.gauge("ravelin_rate_limit_key_bytes", help, bytes);
     let help = "Keys that a limit forgot before their time, because there were too many.";
     families.counter("ravelin_rate_limit_keys_evicted_total", help, bounded(names, rows(|limit| limit.evicted)));
     let leased = table.limits().flat_map(|policy| {

@@ -11,6 +11,7 @@ mod count;
 mod gate;
 mod keys;
 mod ledger;
+mod line;
 mod permit;
 mod plan;
 mod preview;
@@ -66,6 +67,8 @@ pub struct Standing<'a> {
     pub refused: u64,
     /// Keys that are remembered.
     pub keys: usize,
+    /// Bytes that they take.
+    pub bytes: usize,
     /// Keys that were forgotten before their time, because there were too many.
     pub evicted: u64,
     /// Requests of a shared limit that a lease admitted: nobody had to ask the store.
@@ -127,7 +130,14 @@ impl RateLimitPolicy {
                 _ => None,
             };
             // Limits of one name in several plans are one here, as their counts are.
-            standing.entry(name).or_insert(Standing { name, refused: limit.refused.get(), keys, evicted, leased });
+            standing.entry(name).or_insert(Standing {
+                name,
+                refused: limit.refused.get(),
+                keys,
+                bytes: limit.count.bytes(),
+                evicted,
+                leased,
+            });
         }
         standing.into_values()
     }
@@ -147,7 +157,8 @@ impl RateLimitPolicy {
 
     /// Takes from its limits and from those of the caller's plan.
     fn take<'t>(&'t self, attempt: &mut Attempt<'t>, phase: Phase, scope: &Scope<'_>) -> Result<(), Denied<'t>> {
-        let priority = self.priority.as_ref();
+        // Nobody waits in `Shadow`.
+        let priority = self.priority.as_ref().filter(|_| self.mode == Mode::Enforce);
         attempt.take(&self.limits, phase, scope, None, priority).map_err(Denied::Limit)?;
         match self.planned(phase, scope, true) {
             Planned::Nothing => Ok(()),
@@ -180,14 +191,21 @@ impl Limit {
         let now = Instant::now();
         let goes_on = count.is_some();
         let known_bans = before.filter(|old| goes_on && old.said.ban == said.ban).and_then(|old| old.bans.clone());
-        let bans = known_bans.or_else(|| said.ban.as_ref().map(|ban| Arc::new(Bans::new(ban, now))));
+        let count = count.map_or_else(|| Count::new(said, owner, now).map_err(blame), Ok)?;
+        let bans = known_bans.or_else(|| {
+            let bans = Arc::new(Bans::new(said.ban.as_ref()?, now));
+            if let Count::Shared(shared) = &count {
+                shared::keep_told(shared, &bans);
+            }
+            Some(bans)
+        });
         Ok(Self {
             key: program(&said.key)?,
             key_of_caller: said.key.as_ref().is_some_and(|key| key.node.reads_caller()),
             when: program(&said.when)?,
             cost: program(&said.cost)?,
             parent: None, // until it is in its list
-            count: count.map_or_else(|| Count::new(said, owner, now).map_err(blame), Ok)?,
+            count,
             bans,
             refused: before.map(|old| Arc::clone(&old.refused)).unwrap_or_default(),
             policy_field: permit::policy_field(said),
@@ -232,11 +250,11 @@ impl Limit {
         Duration::from_millis(self.said.max_delay_ms.unwrap_or(0))
     }
 
-    /// It refuses the key, which may be once too often.
-    fn refuses(&self, key: Key, now: Instant) {
+    /// It refuses the key, which may be once too often. The text is known of limits that replicas share.
+    fn refuses(&self, key: Key, text: Option<&str>, now: Instant) {
         self.refused.add(1);
         if let Some(bans) = &self.bans {
-            bans.note(key, now);
+            bans.note(key, text, now);
         }
     }
 }

@@ -47,12 +47,10 @@ pub(super) fn all_can_be_shared(
     notes: &mut Notes,
 ) {
     for limit in limits {
-        if let (Some(member), Some(index)) = (unshared(limit), said.iter().position(|said| said.name == limit.name)) {
+        if let (Some(why), Some(index)) = (unshared(limit), said.iter().position(|said| said.name == limit.name)) {
             let list = Field::SPEC.member("limits");
             let field = list.item(index);
-            let message = "replicas do not share this";
-            let remedy = "Put the limit into a policy of the scope Replica, or leave this out.";
-            notes.error(field.member(member), Reason::Unsupported, message, remedy);
+            notes.error(field.member(why.member), Reason::Unsupported, why.message, why.remedy);
         }
     }
     for (name, plan) in plans.iter().flat_map(|plans| &plans.plans) {
@@ -60,24 +58,32 @@ pub(super) fn all_can_be_shared(
             Plan::Limits(limits) => limits.as_slice(),
             Plan::Broken => &[],
         };
-        if let Some((limit, member)) = limits.iter().find_map(|limit| Some((limit, unshared(limit)?))) {
-            let message =
-                format!("the Plan {name} has a limit `{}` with {member}, which replicas do not share", limit.name);
-            let remedy = "Leave it out of the plan, or use the scope Replica.";
-            notes.error(Field::SPEC.member("plans"), Reason::Unsupported, message, remedy);
+        if let Some((limit, why)) = limits.iter().find_map(|limit| Some((limit, unshared(limit)?))) {
+            let message = format!("the Plan {name} has a limit `{}` with {}: {}", limit.name, why.member, why.message);
+            notes.error(Field::SPEC.member("plans"), Reason::Unsupported, message, why.remedy);
         }
     }
 }
 
-/// The field that replicas do not share.
-fn unshared(limit: &rate_limit::Limit) -> Option<&'static str> {
+/// The field that replicas do not share, why, and what to do.
+struct Unshared {
+    member: &'static str,
+    message: &'static str,
+    remedy: &'static str,
+}
+
+fn unshared(limit: &rate_limit::Limit) -> Option<Unshared> {
     match limit.count {
-        Count::Concurrency(_) => Some("concurrency"),
-        Count::Adaptive(_) => Some("adaptive"),
-        Count::Approximate { .. } => Some("approximate"),
-        Count::TokenBucket(_) | Count::SlidingWindow(_) | Count::Quota(_) if limit.max_delay_ms.is_some() => {
-            Some("maxDelay")
-        }
-        Count::TokenBucket(_) | Count::SlidingWindow(_) | Count::Quota(_) => limit.ban.as_ref().map(|_| "ban"),
+        Count::Adaptive(_) => Some(Unshared {
+            member: "adaptive",
+            message: "each replica follows the latency that it sees itself",
+            remedy: "Put the limit into a policy of the scope Replica; for a bound of all replicas use concurrency.",
+        }),
+        Count::Approximate { .. } => Some(Unshared {
+            member: "approximate",
+            message: "the store counts each key exactly, and forgets it when it says nothing any more",
+            remedy: "Leave approximate out, or put the limit into a policy of the scope Replica.",
+        }),
+        Count::TokenBucket(_) | Count::SlidingWindow(_) | Count::Quota(_) | Count::Concurrency(_) => None,
     }
 }

@@ -6,8 +6,7 @@ use ravelin_snapshot::rate_limit::Phase;
 
 use super::{
     Limit,
-    count::{Count, Level, Moment, Patience, Refused, Taken, Turn},
-    gate::Seat,
+    count::{Count, Hold, Level, Moment, Patience, Refused, Taken, Turn},
     keys::Key,
     shared::{self, Asked, Question},
 };
@@ -156,7 +155,7 @@ impl<'t> Attempt<'t> {
         let weight = |limit: &Limit| {
             let priority = priority.filter(|_| limit.count.weighs() && !limit.patience().is_zero());
             // A negative weight is 0, an error is 1.
-            priority.map_or(1, |said| said.eval_int(scope).map_or(1, |weight| weight.max(0).unsigned_abs()))
+            priority.map(|said| said.eval_int(scope).map_or(1, |weight| weight.max(0).unsigned_abs()))
         };
         let mut take = |wanted| self.take_one(limits, wanted, &weight);
         if limits.family {
@@ -170,7 +169,7 @@ impl<'t> Attempt<'t> {
         &mut self,
         limits: &'t Limits,
         Wanted { place, key, text, cost }: Wanted,
-        weight: &dyn Fn(&Limit) -> u64,
+        weight: &dyn Fn(&Limit) -> Option<u64>,
     ) -> Result<(), Refusal<'t>> {
         let limit = &limits.all[place];
         let patience = Patience { time: limit.patience(), weight: weight(limit) };
@@ -180,7 +179,8 @@ impl<'t> Attempt<'t> {
                 Ok(())
             }
             Err(refused) => {
-                limit.refuses(key, self.at.now);
+                let text = text.filter(|_| matches!(limit.count, Count::Shared(_)));
+                limit.refuses(key, text.as_deref(), self.at.now);
                 Err((limit, refused))
             }
         }
@@ -192,7 +192,7 @@ impl<'t> Attempt<'t> {
 
     /// Whether the request has to wait for its turn.
     pub(super) fn waits(&self) -> bool {
-        let waits = |turn: &Turn| matches!(turn, Turn::After(_) | Turn::Queued(_) | Turn::Asks(_));
+        let waits = |turn: &Turn| matches!(turn, Turn::After(_) | Turn::Queued(_) | Turn::InLine(_) | Turn::Asks(_));
         self.held.iter().any(|held| waits(&held.taken.turn))
     }
 
@@ -201,31 +201,59 @@ impl<'t> Attempt<'t> {
         self.held.iter().any(|held| matches!(held.taken.turn, Turn::Asks(_)))
     }
 
-    /// Waits for all turns, and then asks the store, once; who gives up has taken nothing. What is kept of `shadows`, which count
-    /// each by itself, is handed back.
-    pub(super) async fn wait(&mut self, mut shadows: Vec<Self>) -> Result<Vec<Seat>, Denied<'t>> {
+    /// Waits for all turns, and then asks the store; who gives up has taken nothing. What is kept of `shadows`, which count each
+    /// by itself, is handed back.
+    pub(super) async fn wait(&mut self, mut shadows: Vec<Self>) -> Result<Vec<Hold>, Denied<'t>> {
         self.turns().await.map_err(Denied::Limit)?;
-        let admitted = if self.asks() || !shadows.is_empty() { self.ask(&mut shadows).await } else { Ok(()) };
+        let mut admitted = Ok(());
+        if self.asks() || !shadows.is_empty() {
+            admitted = self.ask(&mut shadows).await;
+        }
+        if admitted.is_ok() {
+            // Of what the store has promised, or of this replica's share.
+            admitted = self.turns().await.map_err(Denied::Limit);
+        }
         let kept = shadows.into_iter().flat_map(Self::keep).collect();
         admitted.map(|()| kept)
     }
 
-    /// All questions of the request in one.
+    /// All questions of the request in one, which is asked again while it may wait for a seat.
     async fn ask(&mut self, shadows: &mut Vec<Self>) -> Result<(), Denied<'t>> {
-        let at = self.at;
-        let groups = std::iter::once(&*self).chain(&*shadows).enumerate();
-        let questions: Vec<(usize, &Question)> =
-            groups.flat_map(|(group, attempt)| attempt.questions().map(move |question| (group, question))).collect();
-        let mut asked = shared::ask(&questions, at).await.into_iter();
-        let own = self.settle(&mut asked);
-        shadows.retain_mut(|shadow| shadow.settle(&mut asked).is_ok());
-        own
+        let (at, mut first) = (self.at, None);
+        if let Some((late, until)) =
+            self.questions().find_map(|one| Some((one.is_late().then_some(one)?, one.patience(at)?)))
+        {
+            late.waits(&mut first, until).await; // in vain it asks once, too
+        }
+        loop {
+            let groups = std::iter::once(&*self).chain(&*shadows).enumerate();
+            let questions: Vec<(usize, &Question)> = groups
+                .flat_map(|(group, attempt)| attempt.questions().map(move |question| (group, question)))
+                .collect();
+            let asked = shared::ask(&questions, at).await;
+            // Who is refused by something else, too, waits in vain.
+            let refused = self.questions().zip(&asked).filter(|(_, asked)| matches!(asked, Asked::Refused(_)));
+            let waits = refused.map(|(question, _)| Some((question, question.patience(at)?)));
+            let waits = waits.collect::<Option<Vec<_>>>().and_then(|all| all.first().copied());
+            let mut asked = asked.into_iter();
+            if let Some((question, until)) = waits
+                && question.waits(&mut first, until).await
+            {
+                // Nothing was taken, but for those in `Shadow`, which wait for nobody.
+                asked.by_ref().take(self.questions().count()).for_each(drop);
+                shadows.retain_mut(|shadow| shadow.settle(&mut asked).is_ok());
+                continue;
+            }
+            let own = self.settle(&mut asked);
+            shadows.retain_mut(|shadow| shadow.settle(&mut asked).is_ok());
+            return own;
+        }
     }
 
     fn questions(&self) -> impl Iterator<Item = &Question> {
         self.held.iter().filter_map(|held| match &held.taken.turn {
             Turn::Asks(question) => Some(&**question),
-            Turn::Now | Turn::After(_) | Turn::Seated(_) | Turn::Queued(_) => None,
+            Turn::Now | Turn::After(_) | Turn::Seated(_) | Turn::Queued(_) | Turn::InLine(_) => None,
         })
     }
 
@@ -233,10 +261,20 @@ impl<'t> Attempt<'t> {
     fn settle(&mut self, asked: &mut impl Iterator<Item = Asked>) -> Result<(), Denied<'t>> {
         let mut denied = Ok(());
         for held in self.held.iter_mut().filter(|held| matches!(held.taken.turn, Turn::Asks(_))) {
-            held.taken.turn = Turn::Now;
+            let Turn::Asks(question) = mem::replace(&mut held.taken.turn, Turn::Now) else { continue };
             let why = match asked.next() {
-                Some(Asked::Passes(level)) => {
+                Some(Asked::Passes(level, wait)) => {
                     held.taken.level = level;
+                    let wait = if wait.is_zero() {
+                        wait
+                    } else {
+                        wait + tokio::time::Instant::now().into_std().saturating_duration_since(self.at.now)
+                    };
+                    held.taken.turn = Turn::after(wait);
+                    continue;
+                }
+                Some(Asked::Seated(level, seat)) => {
+                    (held.taken.level, held.taken.turn) = (level, Turn::Seated(Hold::Shared(seat)));
                     continue;
                 }
                 Some(Asked::Local(count, taken)) => {
@@ -245,7 +283,7 @@ impl<'t> Attempt<'t> {
                 }
                 Some(Asked::Nothing) => continue,
                 Some(Asked::Refused(refused)) => {
-                    held.limit.refuses(held.taken.key, self.at.now);
+                    held.limit.refuses(held.taken.key, Some(question.text()), self.at.now);
                     Denied::Limit((held.limit, refused))
                 }
                 Some(Asked::Unavailable) | None => Denied::Unavailable(held.limit),
@@ -260,15 +298,19 @@ impl<'t> Attempt<'t> {
     async fn turns(&mut self) -> Result<(), Refusal<'t>> {
         let mut longest = Duration::ZERO;
         for held in &mut self.held {
+            if let Turn::InLine(_) = held.taken.turn {
+                longest = longest.max(held.stand_in_line(self.at).await?);
+                continue;
+            }
             match &mut held.taken.turn {
-                Turn::Now | Turn::Seated(_) | Turn::Asks(_) => {}
+                Turn::Now | Turn::Seated(_) | Turn::Asks(_) | Turn::InLine(_) => {}
                 Turn::After(wait) => longest = longest.max(*wait),
                 Turn::Queued(queued) => {
                     let patience = (self.at.now + held.limit.patience()).into();
                     match tokio::time::timeout_at(patience, queued.seat()).await {
-                        Ok(Some(seat)) => held.taken.turn = Turn::Seated(seat),
+                        Ok(Some(seat)) => held.taken.turn = Turn::Seated(Hold::Here(seat)),
                         Ok(None) | Err(_) => {
-                            held.limit.refuses(held.taken.key, self.at.now);
+                            held.limit.refuses(held.taken.key, None, self.at.now);
                             return Err((held.limit, Refused { level: held.taken.level, retry_in: None }));
                         }
                     }
@@ -282,18 +324,44 @@ impl<'t> Attempt<'t> {
     }
 
     /// It stays taken; seats until they are dropped.
-    pub(super) fn keep(mut self) -> Vec<Seat> {
+    pub(super) fn keep(mut self) -> Vec<Hold> {
         let seats = mem::take(&mut self.held).into_iter().filter_map(|held| match held.taken.turn {
             Turn::Seated(seat) => Some(seat),
-            Turn::Now | Turn::After(_) | Turn::Queued(_) | Turn::Asks(_) => None,
+            Turn::Now | Turn::After(_) | Turn::Queued(_) | Turn::InLine(_) | Turn::Asks(_) => None,
         });
         seats.collect()
+    }
+}
+
+impl<'t> Held<'t> {
+    /// Returns after which time since `at` it may go on.
+    async fn stand_in_line(&mut self, at: Moment) -> Result<Duration, Refusal<'t>> {
+        let Turn::InLine(place) = mem::replace(&mut self.taken.turn, Turn::Now) else { return Ok(Duration::ZERO) };
+        let (limit, key, cost) = (self.limit, self.taken.key, mem::take(&mut self.cost));
+        let count = self.from.as_deref().unwrap_or(&limit.count);
+        match place.wait(count, key, cost, at, limit.patience()).await {
+            Ok((mut taken, since)) => {
+                let wait = match mem::replace(&mut taken.turn, Turn::Now) {
+                    Turn::After(wait) => wait + since.saturating_duration_since(at.now),
+                    _ => Duration::ZERO,
+                };
+                (self.taken, self.cost) = (taken, cost);
+                Ok(wait)
+            }
+            Err(refused) => {
+                limit.refuses(key, None, at.now);
+                Err((limit, refused))
+            }
+        }
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         for Held { limit, cost, taken, from } in self.held.drain(..) {
+            if let Turn::InLine(_) = taken.turn {
+                continue; // nothing is taken yet
+            }
             from.as_deref().unwrap_or(&limit.count).give_back(&taken, cost, self.at);
         }
     }

@@ -1,11 +1,15 @@
 //! Bans: who is refused too often is refused altogether for a while, at once.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use ravelin_snapshot::rate_limit::{self, SlidingWindow};
 
 use super::{
-    keys::{Entry, Key, Keys},
+    keys::{Entry, Key, Keys, lock},
     window::{Span, Window},
 };
 
@@ -13,9 +17,21 @@ use super::{
 pub(super) struct Bans {
     /// Refusals that are too many.
     span: Span,
-    length: u64,
+    pub(super) terms: Terms,
     keys: Keys<Offender>,
+    /// Refusals that other replicas do not know of yet, by the texts of keys.
+    untold: Mutex<HashMap<String, u64>>,
 }
+
+/// What a ban says.
+pub(super) struct Terms {
+    pub(super) after: u32,
+    pub(super) within: Duration,
+    pub(super) length: Duration,
+}
+
+/// Keys of which others are told at once. Those beyond are counted here alone.
+const MAX_UNTOLD: usize = 10_000;
 
 #[derive(Default)]
 struct Offender {
@@ -27,12 +43,18 @@ impl Entry for Offender {
     fn until(&self) -> u64 {
         self.refusals.as_ref().map_or(0, Entry::until).max(self.banned_until)
     }
+
+    fn heap(&self) -> usize {
+        self.refusals.as_ref().map_or(0, Entry::heap)
+    }
 }
 
 impl Bans {
     pub(super) fn new(said: &rate_limit::Ban, start: Instant) -> Self {
         let span = Span::new(&SlidingWindow { requests: said.after, per_ms: said.within_ms });
-        Self { span, length: said.for_ms.saturating_mul(1_000_000), keys: Keys::new(start) }
+        let (within, length) = (Duration::from_millis(said.within_ms), Duration::from_millis(said.for_ms));
+        let terms = Terms { after: said.after, within, length };
+        Self { span, terms, keys: Keys::new(start), untold: Mutex::default() }
     }
 
     /// How long the key is banned yet.
@@ -42,8 +64,14 @@ impl Bans {
         (until > now).then(|| Duration::from_nanos(until - now))
     }
 
-    /// The limit has refused the key. During a ban nothing is noted, so that refusals do not prolong it.
-    pub(super) fn note(&self, key: Key, now: Instant) {
+    /// The limit has refused the key. During a ban nothing is noted, so that refusals do not prolong it. With the text of the
+    /// key others are told.
+    pub(super) fn note(&self, key: Key, text: Option<&str>, now: Instant) {
+        if let Some(text) = text
+            && self.left(key, now).is_none()
+        {
+            self.tell(text);
+        }
         let now = self.keys.nanos(now);
         self.keys.update(key, now, |offender| {
             let offender = offender.get_or_insert_default();
@@ -52,9 +80,39 @@ impl Bans {
             }
             let noted = self.span.note(&mut offender.refusals, 1, now, Duration::ZERO);
             if noted.is_ok_and(|noted| noted.level.remaining == 0) {
-                *offender = Offender { refusals: None, banned_until: now.saturating_add(self.length) };
+                *offender = self.banned(now, self.terms.length);
             }
         });
+    }
+
+    /// Somebody else has found it to be banned, for so long.
+    pub(super) fn learn(&self, key: Key, left: Duration, now: Instant) {
+        let now = self.keys.nanos(now);
+        self.keys.update(key, now, |offender| {
+            let offender = offender.get_or_insert_default();
+            if offender.banned_until <= now {
+                *offender = self.banned(now, left);
+            }
+        });
+    }
+
+    /// What others are to be told.
+    pub(super) fn take_untold(&self) -> Vec<(String, u64)> {
+        std::mem::take(&mut *lock(&self.untold)).into_iter().collect()
+    }
+
+    fn tell(&self, text: &str) {
+        let mut untold = lock(&self.untold);
+        if let Some(count) = untold.get_mut(text) {
+            *count += 1;
+        } else if untold.len() < MAX_UNTOLD {
+            untold.insert(text.to_owned(), 1);
+        }
+    }
+
+    fn banned(&self, now: u64, length: Duration) -> Offender {
+        let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+        Offender { refusals: None, banned_until: now.saturating_add(length) }
     }
 }
 
@@ -74,16 +132,16 @@ mod tests {
         let (bans, start) = bans(3, 1_000, 10_000);
         let key = bans.keys.key("a");
         let at = |ms| start + Duration::from_millis(ms);
-        bans.note(key, at(0));
-        bans.note(key, at(1));
+        bans.note(key, None, at(0));
+        bans.note(key, None, at(1));
         assert_eq!(bans.left(key, at(1)), None);
-        bans.note(key, at(2));
+        bans.note(key, None, at(2));
         assert_eq!(bans.left(key, at(2)), Some(Duration::from_secs(10)));
-        (3..10_002).step_by(100).for_each(|ms| bans.note(key, at(ms)));
+        (3..10_002).step_by(100).for_each(|ms| bans.note(key, None, at(ms)));
         assert_eq!(bans.left(key, at(10_001)), Some(Duration::from_millis(1)));
         assert_eq!(bans.left(key, at(10_002)), None);
-        bans.note(key, at(10_002));
-        bans.note(key, at(10_003));
+        bans.note(key, None, at(10_002));
+        bans.note(key, None, at(10_003));
         assert_eq!(bans.left(key, at(10_003)), None, "it begins anew");
         assert_eq!(bans.left(bans.keys.key("b"), at(5)), None, "another key");
     }
@@ -102,7 +160,7 @@ mod tests {
                 now += gap;
                 let at = start + Duration::from_millis(now);
                 prop_assert_eq!(bans.left(key, at), (until > now).then(|| Duration::from_millis(until - now)));
-                bans.note(key, at);
+                bans.note(key, None, at);
                 if until <= now {
                     refusals.push(now);
                     if refusals.iter().filter(|then| **then + within > now).count() >= after as usize {

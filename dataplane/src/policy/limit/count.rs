@@ -13,8 +13,9 @@ use super::{
     gate::{Entry, Gates, Queued, Seat},
     keys::{Key, Keys},
     ledger::{Ledger, Title},
+    line::{self, Place},
     quota::{self, Book, Quota},
-    shared::{Question, Shared, Sharing},
+    shared::{self, Question, Shared, Sharing},
     sketch::Sketch,
     window::{Span, Window},
 };
@@ -34,7 +35,16 @@ pub(super) struct Level {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     pub(super) time: Duration,
-    pub(super) weight: u64,
+    /// `None`: the policy has no priority, and all weigh 1.
+    pub(super) weight: Option<u64>,
+}
+
+impl Patience {
+    pub(super) const NONE: Self = Self { time: Duration::ZERO, weight: None };
+
+    fn is_weighed(self) -> bool {
+        self.weight.is_some() && !self.time.is_zero()
+    }
 }
 
 /// A moment, by the clock that only goes forward and by that of the wall.
@@ -67,11 +77,19 @@ pub(super) enum Turn {
     /// After this time.
     After(Duration),
     /// Now; the seat is held to the end of the answer.
-    Seated(Seat),
+    Seated(Hold),
     /// When it gets a seat.
     Queued(Queued),
+    /// When those before it have had their turn, and there is enough.
+    InLine(Place),
     /// When the store has admitted it.
     Asks(Box<Question>),
+}
+
+/// A seat, of this replica alone or of all.
+pub(crate) enum Hold {
+    Here(Seat),
+    Shared(#[allow(dead_code, reason = "it is held, and given back when it is dropped")] shared::Seat),
 }
 
 impl Taken {
@@ -94,8 +112,9 @@ impl Turn {
 /// A limit's rule with what is remembered of its keys; the latter moves to the next table.
 #[derive(Clone)]
 pub(super) enum Count {
-    Bucket(Rate, Arc<Buckets>),
-    Window(Span, Arc<Keys<Window>>),
+    /// And who waits, if there are weights.
+    Bucket(Rate, Arc<Buckets>, Arc<Gates>),
+    Window(Span, Arc<Keys<Window>>, Arc<Gates>),
     /// So many seats.
     Gate(u64, Arc<Gates>),
     Quota(Quota, Arc<Book>),
@@ -138,11 +157,11 @@ impl Count {
             rate_limit::Count::TokenBucket(said) => {
                 positive([said.requests.into(), said.burst.into(), said.per_ms])?;
                 let buckets = Arc::new(Buckets::new(start));
-                Self::Bucket(buckets.rate(said), buckets)
+                Self::Bucket(buckets.rate(said), buckets, Arc::new(Gates::new()))
             }
             rate_limit::Count::SlidingWindow(said) => {
                 positive([said.requests.into(), said.per_ms])?;
-                Self::Window(Span::new(said), Arc::new(Keys::new(start)))
+                Self::Window(Span::new(said), Arc::new(Keys::new(start)), Arc::new(Gates::new()))
             }
             rate_limit::Count::Concurrency(max) => {
                 positive([(*max).into()])?;
@@ -171,11 +190,11 @@ impl Count {
     /// Another rule that goes on from what this one has counted; `None`: it is of another kind.
     pub(super) fn go_on(&self, said: &rate_limit::Count) -> Option<Self> {
         match (self, said) {
-            (Self::Bucket(_, buckets), rate_limit::Count::TokenBucket(said)) => {
-                Some(Self::Bucket(buckets.rate(said), Arc::clone(buckets)))
+            (Self::Bucket(_, buckets, line), rate_limit::Count::TokenBucket(said)) => {
+                Some(Self::Bucket(buckets.rate(said), Arc::clone(buckets), Arc::clone(line)))
             }
-            (Self::Window(_, keys), rate_limit::Count::SlidingWindow(said)) => {
-                Some(Self::Window(Span::new(said), Arc::clone(keys)))
+            (Self::Window(_, keys, line), rate_limit::Count::SlidingWindow(said)) => {
+                Some(Self::Window(Span::new(said), Arc::clone(keys), Arc::clone(line)))
             }
             (Self::Gate(_, gates), rate_limit::Count::Concurrency(max)) => {
                 Some(Self::Gate((*max).into(), Arc::clone(gates)))
@@ -198,8 +217,8 @@ impl Count {
     /// And the text that is to be kept with what is counted.
     pub(super) fn key(&self, text: &str) -> (Key, Option<String>) {
         let key = match self {
-            Self::Bucket(_, buckets) => buckets.keys.key(text),
-            Self::Window(_, keys) => keys.key(text),
+            Self::Bucket(_, buckets, _) => buckets.keys.key(text),
+            Self::Window(_, keys, _) => keys.key(text),
             Self::Gate(_, gates) => gates.hashes.key(text),
             Self::Sketch(sketch) => sketch.hashes.key(text),
             Self::Adaptive(adaptive) => adaptive.gates.hashes.key(text),
@@ -224,21 +243,29 @@ impl Count {
         patience: Patience,
     ) -> Result<Taken, Refused> {
         match self {
-            Self::Bucket(rate, buckets) => buckets.take(rate, key, cost, at.now, patience.time),
-            Self::Window(span, keys) => span.take(keys, key, cost, at.now, patience.time),
+            Self::Bucket(_, _, line) | Self::Window(_, _, line) if patience.is_weighed() => {
+                line::take(self, line, key, cost, at, patience)
+            }
+            Self::Bucket(rate, buckets, _) => buckets.take(rate, key, cost, at.now, patience.time),
+            Self::Window(span, keys, _) => span.take(keys, key, cost, at.now, patience.time),
             Self::Quota(quota, book) => quota.take(book, key, text.unwrap_or_default(), cost, at.clock),
             Self::Sketch(sketch) => sketch.take(key, cost, at.now),
-            Self::Shared(shared) => shared.take((key, text.unwrap_or_default()), cost, at),
+            Self::Shared(shared) => shared.take((key, text.unwrap_or_default()), cost, at, patience),
             Self::Adaptive(adaptive) if cost > 0 => {
                 let level = adaptive.level(key);
                 let seat = adaptive.enter(key, cost, at.now).ok_or(Refused { level, retry_in: None })?;
-                Ok(Taken { turn: Turn::Seated(seat), ..Taken::at_once(key, adaptive.level(key)) })
+                Ok(Taken { turn: Turn::Seated(Hold::Here(seat)), ..Taken::at_once(key, adaptive.level(key)) })
             }
             Self::Adaptive(_) => Ok(Taken::at_once(key, self.level(key, at))),
             Self::Gate(_, _) if cost == 0 => Ok(Taken::at_once(key, self.level(key, at))),
             Self::Gate(max, gates) => {
-                let turn = match gates.enter(key, cost, *max, (!patience.time.is_zero()).then_some(patience.weight)) {
-                    Some(Entry::Seated(seat)) => Turn::Seated(seat),
+                let turn = match gates.enter(
+                    key,
+                    cost,
+                    *max,
+                    (!patience.time.is_zero()).then(|| patience.weight.unwrap_or(1)),
+                ) {
+                    Some(Entry::Seated(seat)) => Turn::Seated(Hold::Here(seat)),
                     Some(Entry::Queued(queued)) => Turn::Queued(queued),
                     None => return Err(Refused { level: self.level(key, at), retry_in: None }),
                 };
@@ -250,8 +277,8 @@ impl Count {
     /// Undoes a `take` of `cost`.
     pub(super) fn give_back(&self, taken: &Taken, cost: u64, at: Moment) {
         match self {
-            Self::Bucket(rate, buckets) => buckets.give_back(rate, taken.key, cost, at.now),
-            Self::Window(span, keys) => span.give_back(keys, taken.key, cost, taken.mark, at.now),
+            Self::Bucket(rate, buckets, _) => buckets.give_back(rate, taken.key, cost, at.now),
+            Self::Window(span, keys, _) => span.give_back(keys, taken.key, cost, taken.mark, at.now),
             Self::Quota(_, book) => Quota::give_back(book, taken.key, cost, taken.mark, at.clock),
             Self::Sketch(sketch) => sketch.give_back(taken.key, cost, taken.mark),
             Self::Shared(shared) => shared.give_back(taken, cost, at),
@@ -262,8 +289,8 @@ impl Count {
     /// Takes nothing.
     pub(super) fn level(&self, key: Key, at: Moment) -> Level {
         match self {
-            Self::Bucket(rate, buckets) => buckets.level(rate, key, at.now),
-            Self::Window(span, keys) => span.level(keys, key, at.now),
+            Self::Bucket(rate, buckets, _) => buckets.level(rate, key, at.now),
+            Self::Window(span, keys, _) => span.level(keys, key, at.now),
             Self::Quota(quota, book) => quota.level(book, key, at.clock),
             Self::Sketch(sketch) => sketch.level(key, at.now),
             Self::Adaptive(adaptive) => adaptive.level(key),
@@ -274,19 +301,36 @@ impl Count {
 
     /// Whether those who wait have weights.
     pub(super) fn weighs(&self) -> bool {
-        matches!(self, Self::Gate(..))
+        match self {
+            Self::Gate(..) | Self::Bucket(..) | Self::Window(..) => true,
+            Self::Shared(shared) => shared.is_of_seats(),
+            Self::Quota(..) | Self::Sketch(_) | Self::Adaptive(_) => false,
+        }
     }
 
     /// How many keys are remembered, and how many had to be forgotten before their time.
     pub(super) fn keys(&self) -> (usize, u64) {
         match self {
-            Self::Bucket(_, buckets) => (buckets.keys.count(), buckets.keys.evicted.get()),
-            Self::Window(_, keys) => (keys.count(), keys.evicted.get()),
+            Self::Bucket(_, buckets, _) => (buckets.keys.count(), buckets.keys.evicted.get()),
+            Self::Window(_, keys, _) => (keys.count(), keys.evicted.get()),
             Self::Gate(_, gates) => (gates.count(), 0),
             Self::Quota(_, book) => (book.accounts.count(), book.accounts.evicted.get()),
             Self::Sketch(_) => (0, 0), // it remembers none
             Self::Adaptive(adaptive) => (adaptive.bounds.count(), adaptive.bounds.evicted.get()),
             Self::Shared(shared) => shared.keys(),
+        }
+    }
+
+    /// Bytes that what is remembered of keys takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Bucket(_, buckets, _) => buckets.keys.bytes(),
+            Self::Window(_, keys, _) => keys.bytes(),
+            Self::Quota(_, book) => book.accounts.bytes(),
+            Self::Sketch(sketch) => sketch.bytes(),
+            Self::Adaptive(adaptive) => adaptive.bounds.bytes(),
+            Self::Shared(shared) => shared.bytes(),
+            Self::Gate(..) => 0, // there is nothing but what is under way
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Requests at once: who enters holds a seat until his answer has ended; who may wait does so in a queue.
 //!
-//! The queue is weighted and fair (self-clocked fair queueing, Golestani, 1994): a waiter's turn is his cost divided by
-//! his weight after the last of his weight, or after who was seated last. Of one weight, who came first is seated first.
+//! The queue is weighted and fair ([`queue`]). Of one weight, who came first is seated first.
+
+mod queue;
 
 use std::{
-    cmp,
-    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::sync::oneshot;
 
+use self::queue::{Place, Queue};
 use super::{
     adaptive::Adaptive,
     keys::{ByKey, Hashes, Key, SHARDS, lock},
@@ -19,15 +19,6 @@ use super::{
 
 /// Requests that wait for a key, at most. Beyond, the one whose turn is last is refused.
 const MAX_WAITING: usize = 1024;
-
-/// The largest weight; beyond, it is this.
-const MAX_WEIGHT: u64 = 1_000_000;
-
-/// Seats of a weight of 1 for each of a weight of 0: last, and never starved.
-const LAST: u128 = 1000;
-
-/// Weights whose last turns are remembered, about.
-const MAX_LANES: usize = 64;
 
 /// The gates of a limit, by key. There is one for each key that has requests under way, and no other.
 pub(super) struct Gates {
@@ -39,16 +30,8 @@ pub(super) struct Gates {
 struct Gate {
     /// Seats that are taken.
     used: u64,
-    waiting: BTreeMap<Turn, Waiter>,
-    /// The last turn of each weight.
-    lanes: BTreeMap<u64, u128>,
-    /// The turn of who was seated last from the queue.
-    seated: u128,
-    comers: u64,
+    waiting: Queue<Waiter>,
 }
-
-/// In the order of weighted fairness, then of coming.
-type Turn = (u128, u64);
 
 struct Waiter {
     cost: u64,
@@ -70,7 +53,7 @@ pub(crate) struct Seat {
 pub(super) struct Queued {
     gates: Arc<Gates>,
     key: Key,
-    turn: Turn,
+    place: Place,
     seat: oneshot::Receiver<Seat>,
 }
 
@@ -88,7 +71,6 @@ impl Gates {
     /// Takes `cost` seats of `max`; `None`: there are not so many. Who may wait has a weight. Nobody overtakes those who
     /// wait already, but by it.
     pub(super) fn enter(self: &Arc<Self>, key: Key, cost: u64, max: u64, weight: Option<u64>) -> Option<Entry> {
-        let mut refused = None;
         let mut shard = self.shard(key);
         let gate = shard.entry(key).or_default();
         let entry = if cost <= max.saturating_sub(gate.used) && gate.waiting.is_empty() {
@@ -97,12 +79,10 @@ impl Gates {
         } else {
             weight.filter(|_| cost <= max).and_then(|weight| {
                 let (sender, seat) = oneshot::channel();
-                let turn = gate.queue(weight, Waiter { cost, max, seat: sender });
-                if gate.waiting.len() > MAX_WAITING {
-                    refused = gate.waiting.pop_last();
-                }
-                let stays = refused.as_ref().is_none_or(|(last, _)| *last != turn);
-                stays.then(|| Entry::Queued(Queued { gates: Arc::clone(self), key, turn, seat }))
+                let place = gate.waiting.push(weight, cost, Waiter { cost, max, seat: sender });
+                let refused = if gate.waiting.len() > MAX_WAITING { gate.waiting.pop_last() } else { None };
+                let stays = refused != Some(place);
+                stays.then(|| Entry::Queued(Queued { gates: Arc::clone(self), key, place, seat }))
             })
         };
         if gate.is_idle() {
@@ -132,19 +112,18 @@ impl Gates {
     }
 
     /// Seats those who wait, as far as there is room after `freed` seats have become free, and `gone` waits no longer.
-    fn advance(self: &Arc<Self>, key: Key, freed: u64, gone: Option<Turn>) {
+    fn advance(self: &Arc<Self>, key: Key, freed: u64, gone: Option<Place>) {
         let mut shard = self.shard(key);
         let Some(gate) = shard.get_mut(&key) else { return };
         gate.used = gate.used.saturating_sub(freed);
-        if let Some(turn) = gone {
-            gate.waiting.remove(&turn);
+        if let Some(place) = gone {
+            gate.waiting.remove(place);
         }
-        while let Some(first) = gate.waiting.first_entry() {
-            if first.get().cost > first.get().max.saturating_sub(gate.used) {
+        while let Some(first) = gate.waiting.first() {
+            if first.cost > first.max.saturating_sub(gate.used) {
                 break;
             }
-            let ((turn, _), Waiter { cost, seat, .. }) = first.remove_entry();
-            gate.seated = turn;
+            let Some(Waiter { cost, seat, .. }) = gate.waiting.pop() else { break };
             if let Err(mut unwanted) = seat.send(Seat { gates: Arc::clone(self), key, cost, teaches: None }) {
                 unwanted.cost = 0; // nobody took it, and dropping it must not come back here
             } else {
@@ -158,22 +137,6 @@ impl Gates {
 }
 
 impl Gate {
-    fn queue(&mut self, weight: u64, waiter: Waiter) -> Turn {
-        let weight = weight.min(MAX_WEIGHT);
-        let cost = u128::from(waiter.cost) * u128::from(MAX_WEIGHT);
-        let share = if weight == 0 { cost * LAST } else { cost / u128::from(weight) };
-        let last = self.lanes.get(&weight).copied().unwrap_or(0);
-        let turn = cmp::max(self.seated, last).saturating_add(share);
-        if self.lanes.len() >= MAX_LANES {
-            // What is past says nothing.
-            self.lanes.retain(|_, last| *last > self.seated);
-        }
-        self.lanes.insert(weight, turn);
-        self.comers += 1;
-        self.waiting.insert((turn, self.comers), waiter);
-        (turn, self.comers)
-    }
-
     fn is_idle(&self) -> bool {
         self.used == 0 && self.waiting.is_empty()
     }
@@ -207,6 +170,12 @@ impl Queued {
     pub(super) async fn seat(&mut self) -> Option<Seat> {
         (&mut self.seat).await.ok()
     }
+
+    /// If it has come already.
+    #[cfg(test)]
+    pub(super) fn seated(&mut self) -> Option<Seat> {
+        self.seat.try_recv().ok()
+    }
 }
 
 impl Drop for Queued {
@@ -214,235 +183,9 @@ impl Drop for Queued {
         self.seat.close();
         // A seat that came in the same moment goes to the next, and so does the place.
         drop(self.seat.try_recv());
-        self.gates.advance(self.key, 0, Some(self.turn));
+        self.gates.advance(self.key, 0, Some(self.place));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn seat(entry: Option<Entry>) -> Option<Seat> {
-        match entry {
-            Some(Entry::Seated(seat)) => Some(seat),
-            _ => None,
-        }
-    }
-
-    fn queued(entry: Option<Entry>) -> Option<Queued> {
-        match entry {
-            Some(Entry::Queued(queued)) => Some(queued),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn who_leaves_the_queue_gives_his_place_to_those_behind_him() {
-        let gates = Arc::new(Gates::new());
-        let key = gates.hashes.key("a");
-        let first = seat(gates.enter(key, 2, 3, Some(1))).unwrap();
-        let mut large = queued(gates.enter(key, 3, 3, Some(1))).unwrap();
-        let mut small = queued(gates.enter(key, 1, 3, Some(1))).unwrap();
-        assert!(gates.enter(key, 1, 3, None).is_none(), "nobody overtakes");
-        assert!(small.seat.try_recv().is_err());
-        drop(large.seat.try_recv());
-        drop(large);
-        let small = small.seat.try_recv().unwrap();
-        drop((first, small));
-        assert_eq!(gates.count(), 0, "what is not used is not remembered");
-    }
-
-    #[test]
-    fn the_queue_is_bounded_and_what_never_fits_does_not_wait() {
-        let gates = Arc::new(Gates::new());
-        let key = gates.hashes.key("a");
-        assert!(gates.enter(key, 2, 1, Some(1)).is_none());
-        let _first = seat(gates.enter(key, 1, 1, Some(1))).unwrap();
-        let waiting: Vec<_> = (0..MAX_WAITING).map(|_| queued(gates.enter(key, 1, 1, Some(1))).unwrap()).collect();
-        assert!(gates.enter(key, 1, 1, Some(1)).is_none());
-        drop(waiting);
-        assert!(gates.enter(key, 1, 1, Some(1)).is_some(), "those who gave up count no longer");
-    }
-
-    #[test]
-    fn who_has_more_weight_pushes_the_last_out_of_a_full_queue() {
-        let gates = Arc::new(Gates::new());
-        let key = gates.hashes.key("a");
-        let first = seat(gates.enter(key, 1, 1, Some(1))).unwrap();
-        let mut light: Vec<_> = (0..MAX_WAITING).map(|_| queued(gates.enter(key, 1, 1, Some(1))).unwrap()).collect();
-        let mut heavy = queued(gates.enter(key, 1, 1, Some(10))).unwrap();
-        assert_eq!(light.last_mut().unwrap().seat.try_recv().err(), Some(oneshot::error::TryRecvError::Closed));
-        drop(first);
-        assert!(heavy.seat.try_recv().is_ok(), "and it is his turn first");
-    }
-
-    /// A request of the simulation below.
-    struct Comer {
-        at: u64,
-        gold: bool,
-        queued: Queued,
-    }
-
-    #[test]
-    fn at_three_times_overload_the_high_class_is_served_in_time_the_low_one_too_and_nothing_is_idle() {
-        // Ten seats for 100 ms each, so 100 requests a second; 50 of weight 10 and 250 of weight 1 come, and wait for 500 ms.
-        const MS: [u64; 3] = [100, 500, 20_000];
-        let [service, patience, end] = MS;
-        let gates = Arc::new(Gates::new());
-        let key = gates.hashes.key("a");
-        let (mut inside, mut waiting) = (Vec::<(u64, Seat)>::new(), Vec::<Comer>::new());
-        let (mut waits, mut served, mut given_up) = ([const { Vec::new() }; 2], [0; 2], [0; 2]);
-        for now in 0..end {
-            inside.retain(|(leaves, _)| *leaves > now);
-            waiting.retain(|comer| {
-                let stays = comer.at + patience > now;
-                given_up[usize::from(comer.gold)] += u64::from(!stays);
-                stays
-            });
-            let comers = [(now % 20 == 0, true), (now % 4 == 0, false)];
-            for (_, gold) in comers.into_iter().filter(|(comes, _)| *comes) {
-                match gates.enter(key, 1, 10, Some(if gold { 10 } else { 1 })) {
-                    Some(Entry::Seated(seat)) => {
-                        inside.push((now + service, seat));
-                        served[usize::from(gold)] += 1;
-                    }
-                    Some(Entry::Queued(queued)) => waiting.push(Comer { at: now, gold, queued }),
-                    None => unreachable!("the queue is not full"),
-                }
-            }
-            for mut comer in std::mem::take(&mut waiting) {
-                match comer.queued.seat.try_recv() {
-                    Ok(seat) => {
-                        waits[usize::from(comer.gold)].push(now - comer.at);
-                        served[usize::from(comer.gold)] += 1;
-                        inside.push((now + service, seat));
-                    }
-                    Err(_) => waiting.push(comer),
-                }
-            }
-        }
-        let [_, gold] = &mut waits;
-        gold.sort_unstable();
-        let p99 = gold[gold.len() * 99 / 100];
-        assert!(p99 <= service, "{p99} ms at the 99th percentile");
-        assert_eq!(given_up[1], 0);
-        assert!(served[0] >= 40 * end / 1_000, "{} of the low class in {end} ms", served[0]);
-        assert!(served[0] + served[1] >= 90 * end / 1_000, "{served:?} in {end} ms");
-    }
-
-    #[test]
-    fn a_weight_of_0_is_served_last_and_never_starved() {
-        let gates = Arc::new(Gates::new());
-        let key = gates.hashes.key("a");
-        let mut seated = seat(gates.enter(key, 1, 1, Some(1)));
-        let mut last = queued(gates.enter(key, 1, 1, Some(0))).unwrap();
-        let mut others = 0;
-        while let Err(oneshot::error::TryRecvError::Empty) = last.seat.try_recv() {
-            let mut next = queued(gates.enter(key, 1, 1, Some(1))).unwrap();
-            drop(seated.take());
-            seated = next.seat.try_recv().ok();
-            if seated.is_some() {
-                others += 1;
-            }
-        }
-        assert!((900..=1_100).contains(&others), "{others} were before him");
-    }
-
-    proptest! {
-        #[test]
-        fn where_both_wait_seats_are_shared_by_weight(heavy in 1..50_u64, light in 1..50_u64, max in 1..20_usize) {
-            let gates = Arc::new(Gates::new());
-            let key = gates.hashes.key("a");
-            let mut inside: std::collections::VecDeque<Seat> = (0..max).filter_map(|_| seat(gates.enter(key, 1, max as u64, Some(1)))).collect();
-            let weights = [heavy, light];
-            // Ten of each wait at any time.
-            let wait = |weight| queued(gates.enter(key, 1, max as u64, Some(weight))).unwrap();
-            let mut waiting: Vec<(usize, Queued)> = (0..20).map(|n| (n % 2, wait(weights[n % 2]))).collect();
-            let mut served = [0_u64; 2];
-            for _ in 0..2_000 {
-                drop(inside.pop_front());
-                let place = waiting.iter_mut().enumerate().find_map(|(at, (_, one))| Some((at, one.seat.try_recv().ok()?)));
-                let (at, seat) = place.unwrap();
-                inside.push_back(seat);
-                let (class, _) = waiting.remove(at);
-                served[class] += 1;
-                waiting.push((class, wait(weights[class])));
-            }
-            let share = served[0] as f64 / 2_000.0;
-            let promised = heavy as f64 / (heavy + light) as f64;
-            prop_assert!((share - promised).abs() < 0.02, "{share} instead of {promised}");
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Come(u64, bool),
-        /// A request of those seated ends.
-        Leave(prop::sample::Index),
-        /// One of those who wait gives up.
-        GiveUp(prop::sample::Index),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            3 => (1..4_u64, any::<bool>()).prop_map(|(cost, waits)| Step::Come(cost, waits)),
-            2 => any::<prop::sample::Index>().prop_map(Step::Leave),
-            1 => any::<prop::sample::Index>().prop_map(Step::GiveUp),
-        ]
-    }
-
-    proptest! {
-        /// The oracle is a list of who is in and a list of who waits.
-        #[test]
-        fn there_are_never_more_than_the_limit_and_they_come_in_order(
-            max in 1..6_u64, steps in proptest::collection::vec(step(), 1..120),
-        ) {
-            let gates = Arc::new(Gates::new());
-            let key = gates.hashes.key("a");
-            let mut inside: Vec<Seat> = Vec::new();
-            let mut waiting: Vec<(u64, Queued)> = Vec::new();
-            for step in steps {
-                match step {
-                    Step::Come(cost, waits) => {
-                        let used: u64 = inside.iter().map(|seat| seat.cost).sum();
-                        let fits = used + cost <= max && waiting.is_empty();
-                        match gates.enter(key, cost, max, waits.then_some(1)) {
-                            Some(Entry::Seated(seat)) => { prop_assert!(fits); inside.push(seat); }
-                            Some(Entry::Queued(queued)) => {
-                                prop_assert!(!fits && waits && cost <= max);
-                                waiting.push((cost, queued));
-                            }
-                            None => prop_assert!(!fits && (!waits || cost > max)),
-                        }
-                    }
-                    Step::Leave(which) if !inside.is_empty() => {
-                        let at = which.index(inside.len());
-                        drop(inside.remove(at));
-                    }
-                    Step::GiveUp(which) if !waiting.is_empty() => {
-                        let at = which.index(waiting.len());
-                        drop(waiting.remove(at));
-                    }
-                    Step::Leave(_) | Step::GiveUp(_) => {}
-                }
-                // Whoever has room now has his seat, in the order of their coming, and nobody else.
-                loop {
-                    let used: u64 = inside.iter().map(|seat| seat.cost).sum();
-                    prop_assert!(used <= max);
-                    let Some((cost, first)) = waiting.first_mut() else { break };
-                    match first.seat.try_recv() {
-                        Ok(seat) => { prop_assert!(used + *cost <= max); inside.push(seat); waiting.remove(0); }
-                        Err(_) => { prop_assert!(used + *cost > max); break; }
-                    }
-                }
-                for (_, later) in waiting.iter_mut().skip(1) {
-                    prop_assert!(later.seat.try_recv().is_err(), "he overtook");
-                }
-            }
-            drop((inside, waiting));
-            prop_assert_eq!(gates.count(), 0);
-        }
-    }
-}
+mod tests;

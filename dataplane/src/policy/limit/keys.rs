@@ -16,6 +16,11 @@ use crate::metrics::Counter;
 pub(super) trait Entry: Default {
     /// From when on it says nothing, in nanoseconds since the start of its [`Keys`].
     fn until(&self) -> u64;
+
+    /// Bytes that it has besides its place in the table.
+    fn heap(&self) -> usize {
+        0
+    }
 }
 
 /// What a limit remembers, by key. Shared by all workers; time is the caller's.
@@ -31,6 +36,9 @@ pub(super) const SHARDS: usize = 64;
 
 /// Keys of a shard at most. Beyond, those go that would have gone first by themselves: of equal demand, the longest idle.
 const MAX_KEYS: usize = (1 << 20) / SHARDS;
+
+/// Bytes that entries of a shard have besides their places, at most; beyond, the same go.
+const MAX_HEAP: usize = (128 << 20) / SHARDS;
 
 /// 96 bits of two seeded hashes: no text of a client is kept, whatever its length, and none can be found that shares a
 /// count with another's.
@@ -53,13 +61,15 @@ pub(super) type ByKey<V> = HashMap<Key, V, BuildHasherDefault<Hashed>>;
 
 struct Shard<V> {
     entries: ByKey<V>,
+    /// Of all entries.
+    heap: usize,
     /// Entries at which those are looked for that say nothing.
     sweep_at: usize,
 }
 
 impl<V: Entry> Keys<V> {
     pub(super) fn new(start: Instant) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::new(Shard { entries: HashMap::default(), sweep_at: 64 }));
+        let shards = (0..SHARDS).map(|_| Mutex::new(Shard { entries: HashMap::default(), heap: 0, sweep_at: 64 }));
         Self { start, hashes: Hashes::default(), shards: shards.collect(), evicted: Counter::default() }
     }
 
@@ -78,10 +88,16 @@ impl<V: Entry> Keys<V> {
         match shard.entries.get_mut(&key) {
             Some(place) => {
                 let mut entry = Some(mem::take(place));
+                let before = entry.as_ref().map_or(0, Entry::heap);
                 let result = change(&mut entry);
+                let after = entry.as_ref().map_or(0, Entry::heap);
                 match entry {
                     Some(entry) => *place = entry,
                     None => drop(shard.entries.remove(&key)),
+                }
+                shard.heap = shard.heap + after - before;
+                if after > before && shard.heap > MAX_HEAP {
+                    self.evicted.add(shard.sweep(now));
                 }
                 result
             }
@@ -89,9 +105,10 @@ impl<V: Entry> Keys<V> {
                 let mut entry = None;
                 let result = change(&mut entry);
                 if let Some(entry) = entry {
-                    if shard.entries.len() >= shard.sweep_at {
+                    if shard.entries.len() >= shard.sweep_at || shard.heap > MAX_HEAP {
                         self.evicted.add(shard.sweep(now));
                     }
+                    shard.heap += entry.heap();
                     shard.entries.insert(key, entry);
                 }
                 result
@@ -119,12 +136,13 @@ impl<V: Entry> Keys<V> {
         lock(&self.shards[key.shard()])
     }
 
-    #[cfg(test)]
+    /// Bytes that they take.
     pub(super) fn bytes(&self) -> usize {
         // A table of 2^n places is at most 7/8 full, and has one byte besides each place.
         let place = size_of::<(Key, V)>() + 1;
-        let places = |capacity: usize| (capacity * 8 / 7).next_power_of_two();
-        self.shards.iter().map(|shard| places(lock(shard).entries.capacity()) * place).sum()
+        let places = |capacity: usize| if capacity == 0 { 0 } else { (capacity * 8 / 7).next_power_of_two() };
+        let shards = self.shards.iter().map(lock);
+        shards.map(|shard| places(shard.entries.capacity()) * place + shard.heap).sum()
     }
 }
 
@@ -138,16 +156,19 @@ impl<V: Entry> Shard<V> {
     /// as there were, and at the bound when an eighth has.
     fn sweep(&mut self, now: u64) -> u64 {
         self.entries.retain(|_, entry| entry.until() > now);
+        self.heap = self.entries.values().map(Entry::heap).sum();
         let before = self.entries.len();
-        if before >= MAX_KEYS {
+        if before >= MAX_KEYS || (before > 0 && self.heap > MAX_HEAP) {
             let mut times: Vec<u64> = self.entries.values().map(Entry::until).collect();
-            let (_, last, _) = times.select_nth_unstable(MAX_KEYS / 8);
-            let (last, mut surplus) = (*last, MAX_KEYS / 8);
+            let eighth = before / 8;
+            let (_, last, _) = times.select_nth_unstable(eighth);
+            let (last, mut surplus) = (*last, eighth.max(1));
             self.entries.retain(|_, entry| {
                 let goes = surplus > 0 && entry.until() <= last;
                 surplus -= usize::from(goes);
                 !goes
             });
+            self.heap = self.entries.values().map(Entry::heap).sum();
         }
         self.sweep_at = (self.entries.len() * 2).clamp(64, MAX_KEYS);
         self.entries.shrink_to(self.sweep_at);
@@ -237,6 +258,44 @@ mod tests {
         assert!(keys.read(keys.key("heavy"), |entry| entry.is_some()), "who is limited most is remembered longest");
         assert!(keys.read(keys.key(&(many - 1).to_string()), |entry| entry.is_some()));
         assert!(keys.read(keys.key("1"), |entry| entry.is_none()));
+    }
+
+    #[derive(Default)]
+    struct Large(u64, usize);
+
+    impl Entry for Large {
+        fn until(&self) -> u64 {
+            self.0
+        }
+
+        fn heap(&self) -> usize {
+            self.1
+        }
+    }
+
+    #[test]
+    fn what_entries_list_is_bounded_in_bytes_too_whether_many_come_or_few_grow() {
+        let keys = Keys::<Large>::new(Instant::now());
+        let bound = MAX_HEAP * SHARDS;
+        let put = |name: &str, until, bytes| {
+            keys.update(keys.key(name), 0, |entry| *entry = Some(Large(until, bytes)));
+        };
+        let (kib, many) = (2048, bound as u64 / 2048 * 5 / 4);
+        for n in 0..many {
+            put(&n.to_string(), n + 1, kib);
+        }
+        let room = SHARDS * (kib + 64) + keys.count() * 4 * size_of::<(Key, Large)>();
+        assert!(keys.bytes() <= bound + room, "{} bytes", keys.bytes());
+        assert!(keys.evicted.get() > 0 && keys.count() as u64 > many / 2);
+        assert!(keys.read(keys.key(&(many - 1).to_string()), |entry| entry.is_some()));
+        for n in 0..many {
+            put(&n.to_string(), n + 1, 2 * kib);
+        }
+        assert!(keys.bytes() <= bound + 2 * room, "{} bytes", keys.bytes());
+        for n in 0..many {
+            keys.update(keys.key(&n.to_string()), 0, |entry| *entry = None);
+        }
+        assert_eq!(keys.shards.iter().map(|shard| lock(shard).heap).sum::<usize>(), 0);
     }
 
     #[test]

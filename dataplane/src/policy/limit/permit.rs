@@ -8,8 +8,7 @@ use ravelin_snapshot::rate_limit::{self, Count};
 use super::{
     Limit,
     admit::{Attempt, Denied, Refusal},
-    count::Level,
-    gate::Seat,
+    count::{Hold, Level},
 };
 use crate::{
     reject::{Detail, Reason, Reject},
@@ -24,7 +23,7 @@ const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 #[derive(Default)]
 pub struct Permit<'t> {
     tightest: Option<(&'t Limit, Level)>,
-    seats: Vec<Seat>,
+    seats: Vec<Hold>,
     /// It is not its turn yet, or the store is to be asked.
     waiting: Option<Box<Waiting<'t>>>,
 }
@@ -37,12 +36,16 @@ struct Waiting<'t> {
 
 /// What a request holds until its answer has ended, and its tunnel if it becomes one.
 #[derive(Clone, Default)]
-pub struct Seats(Option<Rc<Vec<Seat>>>);
+pub struct Seats(Option<Rc<Vec<Hold>>>);
 
 impl Seats {
     /// The backend took so long to answer, or to fail.
     pub fn answered(&self, took: Duration) {
-        self.0.iter().flat_map(|seats| seats.iter()).for_each(|seat| seat.answered(took));
+        for hold in self.0.iter().flat_map(|seats| seats.iter()) {
+            if let Hold::Here(seat) = hold {
+                seat.answered(took);
+            }
+        }
     }
 
     /// Until the tunnel has ended, too.

@@ -55,6 +55,10 @@ impl Entry for Account {
     fn until(&self) -> u64 {
         scaled(self.ends) | self.used.min((1 << USE_BITS) - 1)
     }
+
+    fn heap(&self) -> usize {
+        self.key.len()
+    }
 }
 
 const USE_BITS: u32 = 20;

@@ -58,6 +58,11 @@ impl Sketch {
         })
     }
 
+    /// It is always as large.
+    pub(super) fn bytes(&self) -> usize {
+        self.width * self.depth * KEPT as usize * size_of::<u32>()
+    }
+
     /// Takes `cost` from the window of `key`, all of it or nothing.
     pub(super) fn take(&self, key: Key, cost: u64, now: Instant) -> Result<Taken, Refused> {
         let nanos = self.nanos(now);

@@ -59,6 +59,10 @@ impl Entry for Window {
     fn until(&self) -> u64 {
         self.until
     }
+
+    fn heap(&self) -> usize {
+        self.marks.capacity() * size_of::<Mark>()
+    }
 }
 
 impl Span {

@@ -191,6 +191,18 @@ impl Cell {
         self.until = self.until.max(self.known.more_at.min(now.saturating_add(REMEMBERED)));
     }
 
+    /// All seats are taken, as far as is known until then.
+    pub(super) fn refuse(&mut self, cost: u64, remaining: u64, until: u64) {
+        self.known = Known { remaining, more_at: 0 };
+        self.refusal = Some(Refusal { cost, until, passes_at: None });
+        self.until = self.until.max(until);
+    }
+
+    /// A seat has become free.
+    pub(super) fn ask_again(&mut self) {
+        self.refusal = None;
+    }
+
     /// Of a lease, for a request that did not pass after all.
     pub(super) fn give_back(&mut self, cost: u64) {
         self.leases[0].left = self.leases[0].left.saturating_add(cost);

@@ -5,18 +5,22 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::{
-    OnStoreFailure, Question,
+    OnStoreFailure, Question, Seat,
     cell::{Answer, Passes, Wish},
+    rule::{Rule, WHOLE},
+    seats::Asking,
     store::{Failure, Script, Store},
 };
-use crate::policy::limit::count::{Count, Level, Moment, Patience, Refused, Taken};
+use crate::policy::limit::count::{Count, Level, Moment, Refused, Taken};
 
 /// Numbers of one limit in the script's answer.
 const NUMBERS: usize = 6;
 
 /// What comes of a question.
 pub(in super::super) enum Asked {
-    Passes(Level),
+    /// After a while, perhaps.
+    Passes(Level, Duration),
+    Seated(Level, Seat),
     /// Another limit of the request does not admit it.
     Nothing,
     Refused(Refused),
@@ -26,20 +30,26 @@ pub(in super::super) enum Asked {
     Unavailable,
 }
 
+/// What is asked besides the cost, and the seats that are asked for.
+struct Wanted {
+    wish: Wish,
+    seats: Option<Asking>,
+}
+
 /// Asks for all questions at once; those with the same number are of one group, of which all admit or nothing is taken. The
 /// answers are in the order of the questions.
 pub(in super::super) async fn ask(questions: &[(usize, &Question)], at: Moment) -> Vec<Asked> {
-    let wishes: Vec<Wish> = questions.iter().map(|(_, question)| question.wish(at.now)).collect();
+    let wanted: Vec<Wanted> = questions.iter().map(|(_, question)| question.wanted(at.now)).collect();
     let store = questions.first().and_then(|(_, question)| question.shared.store.as_deref());
     let asked = Instant::now();
     let answers = match store {
-        Some(store) => call(store, questions, &wishes, at).await,
+        Some(store) => call(store, questions, &wanted, at).await,
         None => Err(Failure::Away),
     };
     match answers {
         Ok(answers) => {
-            let all = questions.iter().zip(wishes).zip(answers);
-            all.map(|(((_, question), wish), answer)| question.learn(&answer, wish, asked, at)).collect()
+            let all = questions.iter().zip(wanted).zip(answers);
+            all.map(|(((_, question), wanted), answer)| question.learn(&answer, wanted, asked, at)).collect()
         }
         Err(_) => without(questions, at),
     }
@@ -47,12 +57,12 @@ pub(in super::super) async fn ask(questions: &[(usize, &Question)], at: Moment) 
 
 /// A question for a lease alone.
 pub(super) async fn refill(question: Question, at: Moment) {
-    let wish = question.wish(at.now);
+    let wanted = [question.wanted(at.now)];
     let Some(store) = question.shared.store.as_deref() else { return };
     let asked = Instant::now();
-    if let Ok(answers) = call(store, &[(0, &question)], &[wish], at).await {
-        for answer in answers {
-            question.learn(&answer, wish, asked, at);
+    if let Ok(answers) = call(store, &[(0, &question)], &wanted, at).await {
+        for (answer, wanted) in answers.into_iter().zip(wanted) {
+            question.learn(&answer, wanted, asked, at);
         }
     }
 }
@@ -60,7 +70,7 @@ pub(super) async fn refill(question: Question, at: Moment) {
 async fn call(
     store: &Store,
     questions: &[(usize, &Question)],
-    wishes: &[Wish],
+    wanted: &[Wanted],
     at: Moment,
 ) -> Result<Vec<Answer>, Failure> {
     let mut command = Script::Admit.command(questions.len() * 2);
@@ -69,14 +79,15 @@ async fn call(
         command.arg(pair.count).arg(pair.index);
     }
     let clock = store.clock(at.clock);
-    for ((group, question), wish) in questions.iter().zip(wishes) {
+    for ((group, question), Wanted { wish, .. }) in questions.iter().zip(wanted) {
         let rule = &question.shared.rule;
         command.arg(*group).arg(rule.kind()).arg(question.cost.min(super::rule::WHOLE));
         command.arg(wish.want).arg(wish.back).arg(wish.mark);
         for number in rule.numbers(clock) {
             command.arg(number);
         }
-        command.arg(&question.text);
+        let patience = u64::try_from(question.patience.time.as_micros()).unwrap_or(WHOLE).min(WHOLE / 4);
+        command.arg(patience).arg(if let Rule::Seats { .. } = rule { store.name() } else { &question.text });
     }
     let answer = store.call(Script::Admit, command).await?;
     read(&answer, questions.len()).ok_or_else(|| store.misunderstood())
@@ -113,22 +124,53 @@ pub(super) fn read(answer: &Value, questions: usize) -> Option<Vec<Answer>> {
 }
 
 impl Question {
-    fn wish(&self, now: Instant) -> Wish {
-        self.shared.wish(self.key, now)
+    fn wanted(&self, now: Instant) -> Wanted {
+        let shared = &self.shared;
+        match (&shared.rule, &shared.store) {
+            (Rule::Seats { .. }, Some(store)) => {
+                let asking = Asking::new(store, shared.name.count(&self.text));
+                let wish = Wish { want: 0, back: asking.back, mark: asking.number };
+                Wanted { wish, seats: Some(asking) }
+            }
+            _ => Wanted { wish: shared.wish(self.key, now), seats: None },
+        }
     }
 
-    fn learn(&self, answer: &Answer, wish: Wish, asked: Instant, at: Moment) -> Asked {
+    fn learn(&self, answer: &Answer, Wanted { wish, seats }: Wanted, asked: Instant, at: Moment) -> Asked {
+        if let Some(asking) = seats {
+            return self.learn_of_seats(answer, asking);
+        }
         let shared = &self.shared;
         let (asked, now) = (shared.cells.nanos(asked), shared.cells.nanos(Instant::now()));
+        // Who would wait is admitted so much earlier.
+        let retry_in = answer.retry_in.map(|wait| wait.saturating_sub(self.patience.time));
+        let answer =
+            &Answer { retry_in: if answer.passes == Passes::No { retry_in } else { answer.retry_in }, ..*answer };
         let level = shared.cell(self.key, now, |cell| {
             cell.learn(answer, self.cost, wish, shared.leases, asked, now);
             cell.level(now)
         });
         let level = shared.with_term(level, at.clock);
         match answer.passes {
-            Passes::Yes => Asked::Passes(level),
+            Passes::Yes => Asked::Passes(level, answer.retry_in.unwrap_or_default()),
             Passes::Alone => Asked::Nothing,
             Passes::No => Asked::Refused(Refused { level, retry_in: answer.retry_in }),
+        }
+    }
+
+    fn learn_of_seats(&self, answer: &Answer, asking: Asking) -> Asked {
+        let level = Level { remaining: answer.remaining, more_in: None, term: None };
+        match answer.passes {
+            Passes::Yes => Asked::Seated(level, asking.seated(&self.shared, self.key, self.cost)),
+            Passes::Alone => {
+                asking.refused();
+                Asked::Nothing
+            }
+            Passes::No => {
+                asking.refused();
+                self.shared.seats_are_taken(self.key, self.cost, level);
+                Asked::Refused(Refused { level, retry_in: None })
+            }
         }
     }
 }
@@ -147,12 +189,11 @@ impl Question {
         }
         match (&shared.store, shared.on_failure) {
             (None, _) | (Some(_), OnStoreFailure::Deny) => Asked::Unavailable,
-            (Some(_), OnStoreFailure::Allow) => Asked::Passes(shared.level(self.key, at)),
+            (Some(_), OnStoreFailure::Allow) => Asked::Passes(shared.level(self.key, at), Duration::ZERO),
             (Some(_), OnStoreFailure::Local) => {
                 let Ok(count) = shared.local(at.now) else { return Asked::Unavailable };
                 let (key, text) = count.key(&self.text);
-                let patience = Patience { time: Duration::ZERO, weight: 1 };
-                match count.take((key, text.as_deref()), self.cost, at, patience) {
+                match count.take((key, text.as_deref()), self.cost, at, self.patience) {
                     Ok(taken) => Asked::Local(count, taken),
                     Err(refused) => Asked::Refused(refused),
                 }

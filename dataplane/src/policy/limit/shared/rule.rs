@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use ravelin_snapshot::rate_limit::{Count, Quota, SlidingWindow, TokenBucket};
 
-use super::super::{calendar::Calendar, quota::seconds, window::EXACT};
+use super::{
+    super::{calendar::Calendar, quota::seconds, window::EXACT},
+    seats::LIFE,
+};
 
 /// How long a lease lasts, at most.
 const LEASE: Duration = Duration::from_millis(100);
@@ -34,7 +37,14 @@ pub(super) enum Rule {
         requests: u64,
         calendar: Calendar,
     },
+    /// Requests at once.
+    Seats {
+        max: u64,
+    },
 }
+
+/// The kind of `Rule::Seats`, which is said without a rule, too.
+pub(super) const SEATS: &str = "c";
 
 /// What may be leased of a limit at once, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +52,12 @@ pub(super) struct Leases {
     /// 0: nothing is leased.
     pub(super) most: u64,
     pub(super) last: Duration,
+}
+
+impl Leases {
+    pub(super) fn none(self) -> Self {
+        Self { most: 0, ..self }
+    }
 }
 
 impl Rule {
@@ -62,8 +78,9 @@ impl Rule {
                 let zone = said.time_zone.parse().map_err(|_| format!("there is no time zone {}", said.time_zone))?;
                 Ok(Self::Quota { requests: said.requests, calendar: Calendar::new(said.per, zone) })
             }
-            Count::Concurrency(_) | Count::Approximate { .. } | Count::Adaptive(_) => {
-                Err("requests at once, adaptive and approximate limits are not shared".to_owned())
+            Count::Concurrency(max) => Ok(Self::Seats { max: u64::from(*max) }),
+            Count::Approximate { .. } | Count::Adaptive(_) => {
+                Err("adaptive and approximate limits are not shared".to_owned())
             }
         }
     }
@@ -74,11 +91,12 @@ impl Rule {
             Self::Bucket { .. } => "b",
             Self::Window { .. } => "w",
             Self::Quota { .. } => "q",
+            Self::Seats { .. } => SEATS,
         }
     }
 
     /// A lease keeps back what comes in its life (a bucket), or counts for so much longer (a window): so much of the limit that
-    /// it is not noticed. Limits of few requests are asked for each.
+    /// it is not noticed. Limits of few requests are asked for each, and so are those for which a request may wait.
     pub(super) fn leases(&self) -> Leases {
         let few = self.requests() < LEAST;
         let leases = match *self {
@@ -92,8 +110,9 @@ impl Rule {
                 Leases { most, last: LEASE.min(Duration::from_micros(per / 256)) }
             }
             Self::Quota { requests, .. } => Leases { most: (requests / 10_000).min(MOST), last: LEASE },
+            Self::Seats { .. } => Leases { most: 0, last: Duration::ZERO },
         };
-        if few { Leases { most: 0, ..leases } } else { leases }
+        if few { leases.none() } else { leases }
     }
 
     /// The script's a, b, c and d.
@@ -108,6 +127,7 @@ impl Rule {
                     [term.begins, term.ends, calendar.term(term.ends).ends].map(i64::unsigned_abs);
                 [requests, begins, ends, next]
             }
+            Self::Seats { max } => [max, u64::try_from(LIFE.as_micros()).unwrap_or(WHOLE), 0, 0],
         }
     }
 
@@ -116,13 +136,14 @@ impl Rule {
         match *self {
             Self::Bucket { burst, .. } => burst,
             Self::Window { requests, .. } | Self::Quota { requests, .. } => requests,
+            Self::Seats { max } => max,
         }
     }
 
     /// The length of the present term, if there are terms.
     pub(super) fn term(&self, clock: SystemTime) -> Option<Duration> {
         match self {
-            Self::Bucket { .. } | Self::Window { .. } => None,
+            Self::Bucket { .. } | Self::Window { .. } | Self::Seats { .. } => None,
             Self::Quota { calendar, .. } => {
                 let term = calendar.term(seconds(clock));
                 Some(Duration::from_secs(term.ends.saturating_sub(term.begins).unsigned_abs()))
@@ -150,7 +171,8 @@ pub(super) fn share(said: &Count, replicas: u32) -> Count {
         Count::Quota(said) => {
             Count::Quota(Quota { requests: (said.requests / u64::from(replicas)).max(1), ..said.clone() })
         }
-        other @ (Count::Concurrency(_) | Count::Approximate { .. } | Count::Adaptive(_)) => other.clone(),
+        Count::Concurrency(max) => Count::Concurrency((max / replicas).max(1)),
+        other @ (Count::Approximate { .. } | Count::Adaptive(_)) => other.clone(),
     }
 }
 

@@ -19,7 +19,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::address::{Address, Lane};
+use super::{
+    address::{Address, Lane},
+    seats::{self, Seats},
+};
 use crate::{metrics::Histogram, policy::limit::keys::lock};
 
 /// How the store is reached.
@@ -45,6 +48,8 @@ pub struct Store {
     replicas: AtomicU32,
     /// Its clock is so many microseconds ahead of ours.
     ahead: AtomicI64,
+    /// Seats that are taken here.
+    pub(super) seats: Seats,
     meter: Meter,
     complained: Mutex<Option<Instant>>,
 }
@@ -97,6 +102,7 @@ pub(super) enum Script {
     Admit,
     Account,
     Beat,
+    Bans,
 }
 
 /// The keys of one limit.
@@ -128,6 +134,7 @@ impl Script {
             Self::Admit => script!("admit.lua"),
             Self::Account => script!("account.lua"),
             Self::Beat => script!("beat.lua"),
+            Self::Bans => script!("bans.lua"),
         }
     }
 
@@ -173,6 +180,7 @@ impl Store {
             runtime,
             replicas: AtomicU32::new(1),
             ahead: AtomicI64::new(0),
+            seats: Seats::default(),
             meter: Meter::default(),
             complained: Mutex::default(),
         })
@@ -222,9 +230,11 @@ impl Store {
     }
 
     /// Returns when the store is lost.
-    async fn watch(&self) {
+    async fn watch(self: &Arc<Self>) {
         let mut at = 0_usize;
         loop {
+            // Who fails has lost the store for all.
+            drop(seats::confirm(self).await);
             tokio::select! {
                 () = self.lost.notified() => {} // perhaps long ago
                 () = sleep(BEAT) => {}
@@ -303,6 +313,11 @@ impl Store {
 
     pub(super) fn prefix(&self) -> &str {
         &self.settings.prefix
+    }
+
+    /// Of this replica, and of no other.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn patience(&self) -> Duration {

@@ -22,11 +22,15 @@ use crate::policy::limit::{
     window::{Span, Window},
 };
 
+mod bans;
+mod waiting;
+
 /// A server of this test alone, on a socket in a folder.
 struct Server {
     process: Child,
     connection: Connection,
     script: redis::Script,
+    bans: redis::Script,
     _folder: tempfile::TempDir,
 }
 
@@ -54,13 +58,15 @@ impl Server {
         let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
         // The clock is the test's: nothing else of the script is another.
         let clock = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n";
-        let code = include_str!("admit.lua");
-        assert!(code.contains(clock));
-        let code = code.replace(clock, "local now = tonumber(table.remove(ARGV))\n");
+        let timed = |code: &str| {
+            assert!(code.contains(clock));
+            redis::Script::new(&code.replace(clock, "local now = tonumber(table.remove(ARGV))\n"))
+        };
         Self {
             process,
             connection: client.get_connection().unwrap(),
-            script: redis::Script::new(&code),
+            script: timed(include_str!("admit.lua")),
+            bans: timed(include_str!("bans.lua")),
             _folder: folder,
         }
     }
@@ -68,6 +74,25 @@ impl Server {
     /// Of one limit.
     fn ask(&mut self, key: &str, rule: &Rule, cost: u64, lease: [u64; 3], now: u64) -> Answer {
         self.ask_all(&[(key, rule, cost)], lease, now)[0]
+    }
+
+    /// Who may wait for so many microseconds; or of seats, the name of a replica.
+    fn ask_as(
+        &mut self,
+        key: &str,
+        rule: &Rule,
+        cost: u64,
+        said: [u64; 3],
+        (patience, text): (u64, &str),
+        now: u64,
+    ) -> Answer {
+        let mut call = self.script.prepare_invoke();
+        call.key(key).key("in:").arg(0).arg(rule.kind()).arg(cost).arg(&said[..]);
+        for number in rule.numbers(std::time::UNIX_EPOCH + Duration::from_micros(now)) {
+            call.arg(number);
+        }
+        let answer: Value = call.arg(patience).arg(text).arg(now).invoke(&mut self.connection).unwrap();
+        read(&answer, 1).unwrap_or_else(|| panic!("{answer:?}"))[0]
     }
 
     fn ask_all(&mut self, limits: &[(&str, &Rule, u64)], [want, back, mark]: [u64; 3], now: u64) -> Vec<Answer> {
@@ -80,7 +105,7 @@ impl Server {
             for number in rule.numbers(std::time::UNIX_EPOCH + Duration::from_micros(now)) {
                 call.arg(number);
             }
-            call.arg("text");
+            call.arg(0).arg("text");
         }
         let answer: Value = call.arg(now).invoke(&mut self.connection).unwrap();
         read(&answer, limits.len()).unwrap_or_else(|| panic!("{answer:?}"))

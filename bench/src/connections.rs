@@ -21,10 +21,11 @@ pub(crate) fn measure(report: &mut Report) -> anyhow::Result<()> {
     workers(report)
 }
 
-/// After their rest, which comes a quarter of the way to the end of an idle connection.
+/// They rest after a quarter of the time for which an idle connection is kept.
 fn resting(report: &mut Report) -> anyhow::Result<()> {
     const CONNECTIONS: usize = 3000;
-    const IDLE: Duration = Duration::from_secs(40);
+    const IDLE: Duration = Duration::from_secs(100);
+    const UNTIL_REST: Duration = Duration::from_secs(30);
     let folder = tempfile::tempdir()?;
     config::write(folder.path(), &config::routes(ROUTES, backend::start(Body::Whole(1 << 10), false)?))?;
     let mut command = std::process::Command::new(proxy::program()?);
@@ -38,7 +39,7 @@ fn resting(report: &mut Report) -> anyhow::Result<()> {
     let one = target.paths[..1].to_vec();
     let mut kept = Kept::open(&Target { paths: one.into(), ..target }, CONNECTIONS)?;
     let busy = started.process.resident()?;
-    let least = lowest(&started.process, IDLE / 2)?;
+    let least = lowest(&started.process, UNTIL_REST)?;
     let each = |after: u64| after.saturating_sub(before) as f64 / CONNECTIONS as f64 / 1024.0;
     kept.ask_again()?;
     report.add(

@@ -57,10 +57,10 @@ async fn beat(
         tokio::select! {
             biased;
             _ = &mut stopped => {
-                let trailers = HeaderMap::from_iter([("grpc-status".parse()?, HeaderValue::from_static("0"))]);
-                up.finish(trailers).await;
-                let last = timeout(DEADLINE, down.frame()).await?.context("no trailers")??;
-                ensure!(last.trailers_ref().is_some_and(|all| all["grpc-status"] == "0"), "not its trailers: {last:?}");
+                let ours = HeaderMap::from_iter([("grpc-status".parse()?, HeaderValue::from_static("0"))]);
+                up.finish(ours).await;
+                let trailers = trailers(&mut down).await?;
+                ensure!(trailers.get("grpc-status").is_some_and(|status| status == "0"), "not its trailers: {trailers:?}");
                 return Ok(number);
             }
             _ = ticks.tick() => {}
@@ -74,6 +74,16 @@ async fn beat(
 /// With the prefix of gRPC: not compressed, and its length.
 fn message(number: u64) -> Bytes {
     [[0, 0, 0, 0, 8].as_slice(), &number.to_be_bytes()].concat().into()
+}
+
+/// With nothing before them but frames without data.
+async fn trailers(down: &mut Incoming) -> anyhow::Result<HeaderMap> {
+    loop {
+        match timeout(DEADLINE, down.frame()).await?.context("no trailers")??.into_trailers() {
+            Ok(trailers) => return Ok(trailers),
+            Err(frame) => ensure!(frame.data_ref().is_some_and(Bytes::is_empty), "{frame:?} before the trailers"),
+        }
+    }
 }
 
 async fn echoed(down: &mut Incoming) -> anyhow::Result<()> {

@@ -43,9 +43,11 @@ fn one(count: usize) -> anyhow::Result<f64> {
     let mut view = RequestView {
         method: &Method::GET,
         path: "",
+        raw: "",
         query: "",
         headers: &headers,
         host: config::HOST,
+        authority: config::HOST,
         scheme: Scheme::Http,
         id: "",
         source: ([127, 0, 0, 1], 1).into(),

@@ -1,10 +1,11 @@
 //! Side-by-side benchmarks. Every figure is beside its target and, where there is one, beside a peer's of the same run.
 //!
-//! [`grid`] is what a request costs, as CPU time of the whole process tree; [`lookup`] what it takes to find a rule;
+//! [`grid`] is what a request costs, as CPU time of the whole process tree; [`lookup`] what it takes to find a rule, [`auth`] to judge a request;
 //! [`change`] what one edit among many routes takes until it is served; [`memory`] what many routes weigh, and [`halves`] in which
 //! half; [`connections`] what a kept connection weighs, and what a second worker does; [`counts`] what a request costs in
 //! instructions, allocations and system calls.
 
+mod auth;
 mod backend;
 mod change;
 mod config;
@@ -37,7 +38,7 @@ struct Options {
     /// How long each round of a proxy takes.
     #[arg(long, env = "SECONDS_PER_ROUND", default_value_t = 4)]
     seconds: u64,
-    /// Only these parts: usual, grid, lookup, change, memory, halves, connections, counts, and soak (these two only if they are named). Of
+    /// Only these parts: usual, grid, lookup, auth, change, memory, halves, connections, counts, and soak (these two only if they are named). Of
     /// the counts, those of the cases that are named too.
     only: Vec<String>,
     /// What the counts are compared with; it fails if they are more.
@@ -102,6 +103,9 @@ fn measure(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     }
     if wanted("lookup") {
         lookup::measure(report)?;
+    }
+    if wanted("auth") {
+        auth::measure(report)?;
     }
     if wanted("change") {
         change::measure(report)?;

@@ -65,9 +65,7 @@ impl Process {
     pub(crate) fn resident(&self) -> anyhow::Result<u64> {
         let mut kilobytes = 0;
         for pid in self.tree()? {
-            let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-            let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-            kilobytes += line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+            kilobytes += resident(&format!("{pid}"))?;
         }
         Ok(kilobytes * 1024)
     }
@@ -131,4 +129,16 @@ pub(crate) fn on_processor(processor: usize, program: &str) -> Command {
     } else {
         Command::new(program)
     }
+}
+
+/// Bytes of resident memory of this process.
+pub(crate) fn own_resident() -> anyhow::Result<u64> {
+    Ok(resident("self")? * 1024)
+}
+
+/// In KiB.
+fn resident(pid: &str) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    Ok(line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0))
 }

@@ -26,6 +26,9 @@ pub(crate) struct ServeArgs {
     /// Where the access log goes
     #[arg(long, value_enum, default_value_t = Where::Stderr, value_name = "WHERE")]
     access_log: Where,
+    /// Where a line for each refusal by an AuthPolicy goes
+    #[arg(long, value_enum, default_value_t = Where::Stderr, value_name = "WHERE")]
+    audit_log: Where,
     /// Proxies whose X-Forwarded-For, -Proto, -Host and Forwarded are believed
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
     trusted_proxies: Vec<IpNet>,
@@ -82,6 +85,15 @@ pub(crate) struct ServeArgs {
 enum Where {
     Stderr,
     Off,
+}
+
+impl From<Where> for AccessLog {
+    fn from(said: Where) -> Self {
+        match said {
+            Where::Stderr => Self::Stderr,
+            Where::Off => Self::Off,
+        }
+    }
 }
 
 /// An address alone is a range of one.
@@ -169,10 +181,8 @@ impl ServeArgs {
             proxy_protocol: self.proxy_protocol.clone(),
             drain_delay: self.drain_delay,
             drain: self.drain,
-            access_log: match self.access_log {
-                Where::Stderr => AccessLog::Stderr,
-                Where::Off => AccessLog::Off,
-            },
+            access_log: self.access_log.into(),
+            audit_log: self.audit_log.into(),
             bounds: Bounds {
                 header_timeout: self.header_timeout,
                 idle_timeout: self.idle_timeout,

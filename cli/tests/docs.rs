@@ -180,6 +180,11 @@ async fn the_page_about_certificates_of_clients_is_carried_out() {
 }
 
 #[tokio::test]
+async fn the_page_about_signed_requests_is_carried_out() {
+    quickstart::carry_out(&Page::read(&root().join("docs/src/objects/signatures.md"))).await;
+}
+
+#[tokio::test]
 async fn the_page_about_asking_another_service_is_carried_out() {
     quickstart::carry_out(&Page::read(&root().join("docs/src/objects/external.md"))).await;
 }

@@ -24,9 +24,11 @@ fn evaluate<T>(source: &str, expected: Type, run: impl FnOnce(&Program, &Scope<'
     let request = RequestView {
         method: &Method::GET,
         path: "/orders/17",
+        raw: "/orders/17",
         query: "v=2&name=a+b",
         headers: &headers,
         host: "api.shop.example",
+        authority: "api.shop.example",
         scheme: Scheme::Http,
         id: "r-1",
         source: "192.0.2.7:4711".parse().expect("is an address"),

@@ -120,6 +120,7 @@ pub fn digest(compiled: &Compiled) -> Digest {
             let mut policy = AuthPolicy::clone(policy);
             if let Some(said) = &mut policy.authentication {
                 said.api_key.iter_mut().for_each(|method| method.keys.clear());
+                said.hmac.iter_mut().for_each(|method| method.keys.clear());
                 for provider in said.jwt.iter_mut().flat_map(|method| &mut method.providers) {
                     if let KeySource::Fixed { secret: Some(_), keys } = &mut provider.keys {
                         keys.clear();

@@ -98,7 +98,7 @@ impl Watches {
         self.follow::<core::Service>(&namespaces, &all);
         self.follow::<discovery::EndpointSlice>(&namespaces, &Config::default().labels("kubernetes.io/service-name"));
         // Only what can be meant for a gateway: other Secrets are none of its business.
-        for type_ in ["kubernetes.io/tls", "ravelin.dev/api-key", "Opaque"] {
+        for type_ in ["kubernetes.io/tls", "ravelin.dev/api-key", "ravelin.dev/hmac-key", "Opaque"] {
             self.follow::<core::Secret>(&namespaces, &Config::default().fields(&format!("type={type_}")));
         }
         // Each namespace has one of this name, which is the cluster's own.

@@ -2,6 +2,7 @@
 
 mod connection;
 mod host;
+mod keys;
 mod page;
 mod usage;
 

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub refused_snapshots: Counter,
     /// Lines of the access log that its sink was too slow for.
     pub dropped_lines: Counter,
+    /// The same of the audit log.
+    pub dropped_audits: Counter,
 }
 
 /// What one worker counts.

@@ -23,7 +23,7 @@ use crate::{
     expression::Scope,
     filter::{DirectResponse, Redirect, Redirected, grpc_web::Web},
     policy::{
-        auth::{Admitted, Aide, Welcome},
+        auth::{Admitted, Aide, Denial, Welcome, denial},
         limit::{self, Permit, Phase},
     },
     record::{Record, Recorded},
@@ -164,7 +164,7 @@ impl<'a> Exchange<'a> {
         }
         let anonymous = Caller::default();
         let scope = Scope { request: &view, caller: &anonymous, route: &rule.name, now: clock };
-        let welcome = network(table, rule, &view)?; // who may not come takes nobody's tokens
+        let welcome = network(table, rule, &view).inspect_err(|no| self.audit(no.denial(), rule, &view))?; // who may not come takes nobody's tokens
         let mut early = early_limits(&welcome, table, rule, &scope, now)?; // cheap, before credentials cost anything
         if early.waits() {
             early = early.wait().await?;
@@ -191,6 +191,7 @@ impl<'a> Exchange<'a> {
         let acted = self.act(&permit, &found, (&admitted.caller, &caller), request).await; // behind the policies, whatever it is
         let mut answer = acted.unwrap_or_else(|reject: Reject| self.render(&reject));
         permit.tell(answer.headers_mut());
+        admitted.tell(answer.headers_mut());
         Ok(answer)
     }
 
@@ -200,9 +201,12 @@ impl<'a> Exchange<'a> {
         RequestView {
             method: request.method(),
             path: target.path(), // one form for route, policy and backend
+            raw: target.raw(),
             query: target.query(),
             headers: request.headers(),
             host: target.host(),
+            // Invariant: it was read as text.
+            authority: target.authority().to_str().unwrap_or_default(),
             scheme: target.scheme(),
             id: target.id(),
             source: target.client.source,
@@ -218,8 +222,8 @@ impl<'a> Exchange<'a> {
         view: &RequestView<'_>,
         body: &Upload,
     ) -> Result<Admitted, Reject> {
-        match &rule.auth {
-            Guard::Open => Ok(Admitted::by_no_policy()),
+        let judged = match &rule.auth {
+            Guard::Open => return Ok(Admitted::by_no_policy()),
             Guard::Policy(slot) => {
                 let policy = self.table.auth(*slot);
                 match policy.judge_unless_coming(welcome, view, &rule.name, self.clock) {
@@ -232,7 +236,15 @@ impl<'a> Exchange<'a> {
                     }
                 }
             }
-            Guard::Closed(_) => Err(Reason::PolicyInvalid.into()),
+            Guard::Closed(policy) => Err(Denial::closed(policy)),
+        };
+        self.audit(denial(&judged), rule, view);
+        judged
+    }
+
+    fn audit(&self, denial: Option<&Denial>, rule: &Rule, view: &RequestView<'_>) {
+        if let Some(denial) = denial {
+            self.worker.recorder.denied(denial, self.clock, view.method, self.target, rule);
         }
     }
 
@@ -303,7 +315,7 @@ fn network(table: &Table, rule: &Rule, view: &RequestView<'_>) -> Result<Welcome
     match &rule.auth {
         Guard::Open => Ok(Welcome::by_no_policy()),
         Guard::Policy(slot) => table.auth(*slot).welcome(view),
-        Guard::Closed(_) => Err(Reason::PolicyInvalid.into()),
+        Guard::Closed(policy) => Err(Denial::closed(policy)),
     }
 }
 

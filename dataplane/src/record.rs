@@ -15,14 +15,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header::USER_AGENT};
+use http::{Method, Request, Response, header::USER_AGENT};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     access_log::{End, Feed, Line, Log, Stamp},
     body::{AnswerBody, BodyError},
     metrics::{Counted, Metrics, Share, Verb},
-    policy::limit::Seats,
+    policy::{auth::Denial, limit::Seats},
     reject::Reason,
     request::Target,
     table::Rule,
@@ -33,6 +33,7 @@ use crate::{
 pub struct Recorder {
     share: Share,
     feed: Option<Feed>,
+    audit: Option<Feed>,
     /// Memory of lines that are written, for the next ones.
     spare: RefCell<Vec<Vec<u8>>>,
     stamp: Stamp,
@@ -45,11 +46,12 @@ const MAX_SPARE: usize = 64;
 const MAX_SPARE_BYTES: usize = 4096;
 
 impl Recorder {
-    /// `log` is `None` if it is off.
-    pub fn new(metrics: &Arc<Metrics>, log: Option<&Arc<Log>>) -> Rc<Self> {
+    /// A log is `None` if it is off.
+    pub fn new(metrics: &Arc<Metrics>, log: Option<&Arc<Log>>, audit: Option<&Arc<Log>>) -> Rc<Self> {
         Rc::new(Self {
             share: metrics.share(),
             feed: log.map(Log::feed),
+            audit: audit.map(Log::feed),
             spare: RefCell::default(),
             stamp: Stamp::default(),
             ending: Cell::new(false),
@@ -70,6 +72,19 @@ impl Recorder {
             feed.put(&line);
             self.keep(line);
         }
+    }
+
+    /// A refusal by a policy, at once: nobody has to wait for the answer's end to read of it.
+    pub(crate) fn denied(&self, denial: &Denial, clock: SystemTime, method: &Method, target: &Target, rule: &Rule) {
+        let Some(feed) = &self.audit else { return };
+        let mut line = Line::headless(self.space(), clock, &self.stamp);
+        line.event(denial, method);
+        line.client(target.client.source);
+        line.target(target.id_value().as_bytes(), target.host(), target.path());
+        line.rule(&rule.logged);
+        let line = line.denied(denial);
+        feed.put(&line);
+        self.keep(line);
     }
 
     /// The worker's end: whoever is still served is cut off.

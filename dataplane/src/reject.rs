@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
+use crate::policy::auth::Denial;
+
 /// A stable reason (docs/src/run/reasons.md): the problem's `reason`, the metric's label and the log's field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -102,6 +104,8 @@ pub struct Detail {
     pub headers: Vec<(&'static str, String)>,
     /// Somebody else's answer, in place of ours.
     pub answer: Option<Arc<Passed>>,
+    /// For the audit log, and for nobody else.
+    pub denial: Option<Box<Denial>>,
 }
 
 /// An answer that is passed on, as whoever was asked has said it.

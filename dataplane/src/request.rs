@@ -30,11 +30,15 @@ pub struct RequestView<'a> {
     pub method: &'a Method,
     /// In normal form; see [`ravelin_snapshot::path`].
     pub path: &'a str,
+    /// Path and query, as the client sent them.
+    pub raw: &'a str,
     /// Without the `?`; as the client sent it.
     pub query: &'a str,
     pub headers: &'a HeaderMap,
     /// Lower case, without port and final dot.
     pub host: &'a str,
+    /// `Host`, as the client sent it.
+    pub authority: &'a str,
     pub scheme: Scheme,
     /// `x-request-id`.
     pub id: &'a str,

@@ -32,7 +32,7 @@ use tokio::sync::watch;
 
 use crate::{
     Settings,
-    access_log::Log,
+    access_log::{Journal, Log},
     admin::{self, Pages, Surface},
     metrics::{Metrics, Standing},
     policy::limit::{Ledger, SharedStore},
@@ -61,6 +61,7 @@ pub struct Shared {
     spread: spread::Spread,
     pub metrics: Arc<Metrics>,
     log: Option<Arc<Log>>,
+    audit: Option<Arc<Log>>,
     pub(crate) seals: Arc<session::Current>,
     tls: tls::Acceptor,
     pub addresses: Addresses,
@@ -152,6 +153,8 @@ pub enum StartError {
     AdminNotLoopback(SocketAddr),
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
+    #[error("cannot start the audit log: {0}")]
+    AuditLog(io::Error),
     #[error("cannot start the access log: {0}")]
     AccessLog(io::Error),
     #[error("--session-key {path}: {why}")]
@@ -182,7 +185,8 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
     let metrics = Arc::<Metrics>::default();
     let seals = Arc::new(session::Current::from_pointee(seals(&settings)?));
     let (spread, doors) = spread::Spread::over(count);
-    let log = settings.access_log.start(&metrics).map_err(StartError::AccessLog)?;
+    let log = settings.access_log.start(Journal::Access, &metrics).map_err(StartError::AccessLog)?;
+    let audit = settings.audit_log.start(Journal::Audit, &metrics).map_err(StartError::AuditLog)?;
     let shared = Arc::new(Shared {
         tls: tls::Acceptor::new(Arc::clone(&table))?,
         table,
@@ -193,6 +197,7 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
         spread,
         metrics,
         log,
+        audit,
         seals,
         addresses: sockets.addresses.clone(),
         started: Instant::now(),
@@ -289,7 +294,7 @@ impl Running {
         drop(tokio::time::timeout(Duration::from_secs(5), ended).await);
         let table = self.shared.table();
         drop(tokio::task::spawn_blocking(move || table.ledger().write()).await);
-        if let Some(log) = self.shared.log.clone() {
+        for log in [&self.shared.log, &self.shared.audit].into_iter().flatten().cloned() {
             // A sink that stalls keeps nobody from ending.
             drop(tokio::task::spawn_blocking(move || log.finish(Duration::from_secs(1))).await);
         }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 pub use crate::policy::limit::{Address, AddressError, StoreSettings};
 use crate::{
-    access_log::{Log, Sink},
+    access_log::{Journal, Log, Sink},
     metrics::Metrics,
 };
 
@@ -38,10 +38,12 @@ pub struct Settings {
     /// How long open requests may take to finish after that.
     pub drain: Duration,
     pub access_log: AccessLog,
+    /// Refusals by policies.
+    pub audit_log: AccessLog,
     pub bounds: Bounds,
 }
 
-/// Where the access log goes.
+/// Where a log goes.
 #[derive(Clone, Debug)]
 pub enum AccessLog {
     Stderr,
@@ -50,13 +52,13 @@ pub enum AccessLog {
 }
 
 impl AccessLog {
-    pub(crate) fn start(&self, metrics: &Arc<Metrics>) -> io::Result<Option<Arc<Log>>> {
+    pub(crate) fn start(&self, journal: Journal, metrics: &Arc<Metrics>) -> io::Result<Option<Arc<Log>>> {
         let sink = match self {
             Self::Stderr => Sink::stderr(),
             Self::To(sink) => sink.clone(),
             Self::Off => return Ok(None),
         };
-        Log::start(sink, Arc::clone(metrics)).map(Some)
+        Log::start(journal, sink, Arc::clone(metrics)).map(Some)
     }
 }
 
@@ -110,6 +112,7 @@ impl Default for Settings {
             drain_delay: Duration::ZERO,
             drain: Duration::from_secs(30),
             access_log: AccessLog::Off,
+            audit_log: AccessLog::Off,
             bounds: Bounds::default(),
         }
     }

@@ -136,7 +136,7 @@ impl Table {
         for change in snapshot.auth.changes(&before.auth) {
             if let Some(said) = change.after {
                 let old = self.auth.by_key(change.key).map(|old| &**old);
-                let policy = AuthPolicy::compile(change.key, said, old, &self.outside)
+                let policy = AuthPolicy::compile(change.key, said.value(), old, &self.outside)
                     .map_err(refusal("AuthPolicy", change.key))?;
                 self.auth.set(change.key, Arc::new(policy));
             }

@@ -56,6 +56,7 @@
 - --log={{ .Values.log.format }}
 - --log-level={{ .Values.log.level }}
 - --access-log={{ ternary "stderr" "off" .Values.log.access }}
+- --audit-log={{ ternary "stderr" "off" .Values.log.audit }}
 {{- range .Values.extraArgs.dataplane }}
 - {{ . | quote }}
 {{- end }}

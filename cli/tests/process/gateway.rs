@@ -165,7 +165,7 @@ impl Gateway {
 
 /// A line of the access log.
 pub(crate) fn is_access(line: &str) -> bool {
-    line.contains("\"requestId\":")
+    line.contains("\"requestId\":") && !line.contains("\"event\":")
 }
 
 /// Puts `text` at `path` at once, as `kubectl` and editors do.

@@ -25,6 +25,9 @@ pub(crate) fn tls_of(params: &CertificateParams) -> (String, String) {
     (secret, chain)
 }
 
+const SIGNING: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+const HASH: &str = "$2y$04$WvvTPHKwdBJ3uk0Z37EMR.1JAqDrIkTwmEP9eT1zusSukCck2G.9u";
+
 #[tokio::test]
 async fn keys_their_digests_and_private_keys_are_in_no_log_and_on_no_page() {
     let echo = Echo::on_thread("echo").unwrap();
@@ -33,10 +36,16 @@ async fn keys_their_digests_and_private_keys_are_in_no_log_and_on_no_page() {
     let key = format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: key, labels: {{app: shop}}}}\ntype: ravelin.dev/api-key\n\
          stringData: {{id: acme, sha256: {sum}, plan: gold}}\n---\n\
-         apiVersion: v1\nkind: Secret\nmetadata: {{name: other}}\nstringData: {{password: correct-horse-battery}}\n"
+         apiVersion: v1\nkind: Secret\nmetadata: {{name: other}}\nstringData: {{password: correct-horse-battery}}\n---\n\
+         apiVersion: v1\nkind: Secret\nmetadata: {{name: signer, labels: {{app: shop}}}}\ntype: ravelin.dev/hmac-key\n\
+         stringData: {{id: signer, key: {SIGNING}}}\n---\n\
+         apiVersion: v1\nkind: Secret\nmetadata: {{name: users}}\nstringData: {{auth: 'ada:{HASH}'}}\n---\n\
+         apiVersion: v1\nkind: Secret\nmetadata: {{name: rs}}\nstringData: {{clientSecret: client-hush-hush}}\n"
     );
     let policy = "apiVersion: ravelin.dev/v1alpha1\nkind: AuthPolicy\nmetadata: {name: keys}\n\
-                  spec:\n  targetRefs: [{kind: ApiRoute, name: all}]\n  authentication:\n    apiKey: {selector: {matchLabels: {app: shop}}}\n";
+                  spec:\n  targetRefs: [{kind: ApiRoute, name: all}]\n  authentication:\n    apiKey: {selector: {matchLabels: {app: shop}}}\n    \
+                  hmac: {secretSelector: {matchLabels: {app: shop}}}\n    basic: {secretRef: {name: users}}\n    \
+                  introspection: {endpoint: 'http://127.0.0.1:1/', clientSecretRef: {name: rs}}\n";
     let route = site(echo.address()).replace(
         "spec:\n  rules",
         "spec:\n  hostnames: [shop.example]\n  tls: {certificateRefs: [{name: tls}]}\n  rules",
@@ -47,6 +56,13 @@ async fn keys_their_digests_and_private_keys_are_in_no_log_and_on_no_page() {
     let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap().with_host("shop.example");
     assert_eq!(client.get_with("/", &[("x-api-key", "alpha")]).await.unwrap().status, 200);
     assert_eq!(client.get_with("/", &[("x-api-key", "wrong-hush-hush")]).await.unwrap().status, 401);
+    for (header, value, status) in [
+        ("authorization", "Bearer opaque-hush-hush", 503),
+        ("authorization", "Basic YWRhOndyb25nLXBhc3N3b3Jk", 401),
+        ("signature", "sig=:aHVzaGh1c2g=:", 401),
+    ] {
+        assert_eq!(client.get_with("/", &[(header, value)]).await.unwrap().status, status, "{value}");
+    }
     // What is wrong with a Secret is told without what is in it.
     let broken = key.replace(&format!("sha256: {sum}"), "sha256: half-a-digest-8ed3f6");
     replace(&folder.path().join("key.yaml"), &broken);
@@ -57,6 +73,7 @@ async fn keys_their_digests_and_private_keys_are_in_no_log_and_on_no_page() {
         "/snapshot",
         "/metrics",
         "/backends",
+        "/keys",
         "/objects",
         "/explain?method=GET&url=http://shop.example/&header=x-api-key:%20alpha",
     ] {
@@ -66,9 +83,12 @@ async fn keys_their_digests_and_private_keys_are_in_no_log_and_on_no_page() {
     }
     shown.push(("the log", gateway.stop().await.log.join("\n")));
     let private = tls.split_once("PRIVATE KEY-----\n").unwrap().1.lines().next().unwrap().trim();
-    let secrets = [sum, "half-a-digest", "wrong-hush-hush", "correct-horse-battery", private, "PRIVATE KEY"];
+    let own =
+        [sum, "half-a-digest", "correct-horse-battery", private, "PRIVATE KEY", SIGNING, HASH, "client-hush-hush"];
+    let sent = ["wrong-hush-hush", "opaque-hush-hush", "YWRhOndyb25nLXBhc3N3b3Jk", "wrong-password", "aHVzaGh1c2g"];
+    let secrets = own.into_iter().chain(sent);
     for (place, text) in &shown {
-        for secret in secrets {
+        for secret in secrets.clone() {
             assert!(!text.contains(secret), "{place} shows {secret}");
         }
     }

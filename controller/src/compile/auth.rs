@@ -1,11 +1,13 @@
 //! An AuthPolicy becomes what the data plane enforces.
 
-pub(super) mod api_key;
+mod api_key;
 mod basic;
 mod certificate;
 mod external;
+mod hmac;
 mod introspection;
 mod jwt;
+pub(super) mod keys;
 mod source;
 
 use std::collections::BTreeSet;
@@ -147,7 +149,6 @@ fn authentication(
         introspection,
         oidc,
     } = said;
-    notes.unsupported(field.member("hmac"), hmac.as_ref());
     notes.unsupported(field.member("oidc"), oidc.as_ref());
     let others = jwt.is_some() || basic.is_some() || client_certificate.is_some();
     if api_key.is_none() && !others && hmac.is_none() && introspection.is_none() && oidc.is_none() {
@@ -169,6 +170,10 @@ fn authentication(
         let field = field.member("clientCertificate");
         certificate::method(work, reads, notes, &policy.namespace, said, field)
     });
+    let hmac = hmac.as_ref().map(|said| {
+        let field = field.member("hmac");
+        hmac::method(work, reads, notes, &policy.namespace, said, field)
+    });
     let introspection = introspection.as_ref().and_then(|said| {
         let field = field.member("introspection");
         introspection::method(work, reads, notes, &policy.namespace, said, field)
@@ -180,6 +185,7 @@ fn authentication(
         api_key,
         basic,
         client_certificate,
+        hmac,
         introspection,
         oidc: None,
     }

@@ -18,7 +18,7 @@ use super::{attach::Target, index::Index, route::place::Spot};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Unit {
     /// An API key, from its Secret.
-    ApiKey(ObjectKey),
+    Key(ObjectKey),
     Plan(ObjectKey),
     RateLimitPolicy(ObjectKey),
     BackendPolicy(ObjectKey),
@@ -52,8 +52,8 @@ pub(super) enum Fact {
     BackendPolicies(BackendKind, ObjectKey),
     Secret(ObjectKey),
     ConfigMap(ObjectKey),
-    /// The API keys of a namespace.
-    ApiKeys(String),
+    /// The keys of callers of a namespace.
+    Keys(String),
     /// The Plans of a namespace.
     Plans(String),
     /// Whether a backend can be used.

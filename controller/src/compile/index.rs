@@ -102,8 +102,8 @@ pub(super) struct Indexes {
     pub(super) slices: Index<ObjectKey, ObjectKey>,
     /// ReferenceGrants by their namespace.
     pub(super) grants: Index<String, ObjectKey>,
-    /// Secrets of the type of API keys, by their namespace.
-    pub(super) api_keys: Index<String, ObjectKey>,
+    /// Secrets that are keys of callers, by their namespace.
+    pub(super) keys: Index<String, ObjectKey>,
     /// Routes by the hostnames that they name, the most senior first.
     pub(super) claims: Index<HostPattern, Seniority>,
     /// Matches of routes by where they stand.

@@ -4,6 +4,7 @@ mod anything;
 mod edits;
 mod expiry;
 mod ownership;
+mod precedence;
 
 use ravelin_crds::{ApiRouteRule, ApiRouteSpec, BackendEndpoint, BackendRef, BackendSpec, PathMatch, RouteMatch};
 use ravelin_snapshot::{

@@ -10,13 +10,17 @@ use std::{
     hash::Hash,
 };
 
-use ravelin_snapshot::{ObjectKey, Part, Parts, Snapshot, backend::BackendKey, rate_limit::Plan};
+use ravelin_snapshot::{
+    ObjectKey, Part, Parts, Snapshot,
+    backend::{BackendKey, Protocol},
+    rate_limit::Plan,
+};
 use serde::Serialize;
 
 use super::{
     Options,
     attach::Family,
-    auth::api_key,
+    auth::keys,
     backend::policy::BackendPolicy,
     certificate,
     graph::{Fact, Graph, Unit},
@@ -50,11 +54,11 @@ type Cell<T> = HashMap<ObjectKey, T, foldhash::fast::RandomState>;
 #[derive(Debug, Default)]
 pub(super) struct Cells {
     /// The backends that routes refer to: in the snapshot, or refused.
-    backends: HashMap<BackendKey, Result<(), Refused>, foldhash::fast::RandomState>,
+    backends: HashMap<BackendKey, Result<Protocol, Refused>, foldhash::fast::RandomState>,
     /// The certificates that routes refer to, or why they are refused.
     certificates: Cell<Result<certificate::Usable, Refused>>,
     routes: Cell<RouteNotes>,
-    api_keys: Cell<api_key::Key>,
+    keys: Cell<keys::Key>,
     auth: Cell<Policy>,
     limits: Cell<Policy>,
     /// Plans by namespace and name.
@@ -128,7 +132,7 @@ impl<'m> Work<'m> {
     fn compute(&mut self, unit: &Unit) {
         self.computed += 1;
         match unit {
-            Unit::ApiKey(key) => self.compute_api_key(key),
+            Unit::Key(key) => self.compute_key(key),
             Unit::AuthPolicy(key) => self.compute_auth(key),
             Unit::RateLimitPolicy(key) => self.compute_limits(key),
             Unit::BackendPolicy(key) => self.compute_backend_policy(key),

@@ -126,9 +126,9 @@ pub enum CertificateIdentity {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HmacAuthentication {
-    /// Labels of the Secrets that hold the keys.
+    /// Labels of the Secrets of type ravelin.dev/hmac-key that count.
     pub secret_selector: LabelSelector,
-    /// What a signature must cover at least; at most 16. Default: @method and @target-uri.
+    /// What a signature must cover at least, such as @method or the name of a header; at most 16. Default: @method and @target-uri.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<SignatureComponent>>", length(min = 1, max = 16), extend("x-kubernetes-list-type" = "set"))]
     pub components: Option<Vec<String>>,
@@ -138,7 +138,7 @@ pub struct HmacAuthentication {
     /// Whether each signature needs a nonce and passes only once. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_nonce: Option<bool>,
-    /// How far the clocks may differ, such as 5m. Default: 5m.
+    /// How far the clocks may differ, such as 5m; at most 1h. Default: 5m.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_skew: Option<Duration>,
 }

@@ -71,6 +71,8 @@ pub struct Authentication {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<CertificateMethod>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hmac: Option<HmacMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub introspection: Option<IntrospectionMethod>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oidc: Option<OidcMethod>,
@@ -93,6 +95,59 @@ pub enum CertificateIdentity {
     Uri,
     Dns,
     Email,
+}
+
+/// Requests that are signed with a key that both sides have (RFC 9421, by HMAC with SHA-256).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HmacMethod {
+    /// Sorted by their ids; no id twice.
+    pub keys: Vec<HmacKey>,
+    /// What a signature has to cover, at least.
+    pub components: Vec<SignatureComponent>,
+    /// A body has to be covered by its digest (RFC 9530).
+    pub require_digest: bool,
+    /// Each signature has a nonce and passes once.
+    pub require_nonce: bool,
+    pub clock_skew_ms: u64,
+}
+
+/// What a signature may cover (RFC 9421, 2).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SignatureComponent {
+    Method,
+    TargetUri,
+    Authority,
+    Scheme,
+    RequestTarget,
+    Path,
+    Query,
+    /// By its name, as it stands in the query, decoded and encoded anew.
+    QueryParam(String),
+    /// By its name, in lower case.
+    Header(String),
+}
+
+/// A key that is live, as an [`ApiKey`] is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HmacKey {
+    /// What signatures call it.
+    pub key_id: String,
+    /// In base64.
+    pub key: Secret,
+    /// `caller.id`.
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub plan: String,
+    /// Seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
 }
 
 /// Opaque tokens, about which their issuer is asked (RFC 7662).
@@ -163,6 +218,8 @@ pub struct External {
 pub enum ExternalProtocol {
     /// The path that is asked for.
     Http { path: String },
+    /// Envoy's `ext_authz`, version 3.
+    Grpc,
 }
 
 /// User and password (RFC 7617).
@@ -214,6 +271,8 @@ pub enum CredentialSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApiKey {
+    /// Of its Secret.
+    pub name: String,
     /// SHA-256 of the key, lower-case hex. The key itself is stored nowhere.
     pub sha256: Secret,
     /// `caller.id`.

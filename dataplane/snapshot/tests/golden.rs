@@ -12,7 +12,7 @@ use ravelin_snapshot::{
     auth::{
         ApiKey, ApiKeyMethod, AuthPolicy, Authentication, AuthorizationRule, BasicMethod, BasicUser,
         CertificateIdentity, CertificateMethod, CredentialSource, Effect, Exclusion, External, ExternalProtocol,
-        ForwardedHeader, IntrospectionMethod, Mode, Network, OidcMethod,
+        ForwardedHeader, HmacKey, HmacMethod, IntrospectionMethod, Mode, Network, OidcMethod, SignatureComponent,
     },
     backend::{
         ActiveCheck, Address, Algorithm, AltName, Backend, BackendKey, BackendKind, Balancing, Breaker,
@@ -163,8 +163,31 @@ fn tokens() -> JwtMethod {
     JwtMethod { providers: vec![provider("fixed", fixed), provider("fetched", KeySource::Uri(uri))] }
 }
 
+fn signatures() -> HmacMethod {
+    use SignatureComponent::*;
+    let key = HmacKey {
+        key_id: "one".into(),
+        key: Secret::new("MDEyMw=="),
+        id: "ada".into(),
+        scopes: vec!["read".into()],
+        groups: vec!["staff".into()],
+        plan: "gold".into(),
+        expires: Some(-1),
+    };
+    let fixed = [Method, TargetUri, Authority, Scheme, RequestTarget, Path, Query];
+    let named = [QueryParam("a".into()), Header("content-type".into())];
+    HmacMethod {
+        keys: vec![key],
+        components: fixed.into_iter().chain(named).collect(),
+        require_digest: true,
+        require_nonce: true,
+        clock_skew_ms: 1,
+    }
+}
+
 fn add_auth(snapshot: &mut Snapshot) {
     let api_key = ApiKey {
+        name: "acme".into(),
         sha256: Secret::new("0f"),
         id: "ada".into(),
         scopes: vec!["read".into()],
@@ -187,6 +210,7 @@ fn add_auth(snapshot: &mut Snapshot) {
             authorities: "pem".into(),
             identity: CertificateIdentity::SubjectCommonName,
         }),
+        hmac: Some(signatures()),
         introspection: Some(IntrospectionMethod {
             endpoint: "https://id.example/introspect".into(),
             authorities: Some("pem".into()),

@@ -10,7 +10,9 @@ use std::{
 
 use http::{Method, StatusCode, Version};
 
-use crate::{reject::Reason, request::RuleName};
+use ravelin_snapshot::auth::Mode;
+
+use crate::{policy::auth::Denial, reject::Reason, request::RuleName};
 
 /// Bytes of one field of a client's at most; the rest is cut off.
 const MAX_FIELD: usize = 2048;
@@ -179,6 +181,27 @@ impl Line {
         if let Some(reason) = reason {
             self.text(name!("reason"), reason.as_str().as_bytes());
         }
+    }
+
+    /// What an audit line begins with.
+    pub(crate) fn event(&mut self, denial: &Denial, method: &Method) {
+        let event: &[u8] = match denial.mode {
+            Mode::Enforce => b"deny",
+            Mode::Shadow => b"shadow_deny",
+        };
+        self.text(name!("event"), event);
+        self.text(name!("method"), method.as_str().as_bytes());
+    }
+
+    /// An audit line's end with its line feed.
+    pub(crate) fn denied(mut self, denial: &Denial) -> Vec<u8> {
+        let Denial { policy, mode: _, reason, rule, caller } = denial;
+        self.text(name!("policy"), policy.to_string().as_bytes());
+        self.text(name!("reason"), reason.as_str().as_bytes());
+        self.text(name!("denied"), rule.as_deref().unwrap_or_default().as_bytes());
+        self.caller(caller);
+        self.text.extend_from_slice(b"}\n");
+        self.text
     }
 
     /// The whole line with its line feed.

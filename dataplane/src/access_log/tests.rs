@@ -44,7 +44,7 @@ fn gated() -> (Sink, mpsc::Sender<()>, mpsc::Receiver<Vec<u8>>) {
 fn a_stalled_sink_holds_up_no_worker_and_every_line_is_written_or_counted_as_dropped() {
     let (sink, open, read) = gated();
     let metrics = Arc::<Metrics>::default();
-    let log = Log::start(sink, Arc::clone(&metrics)).unwrap();
+    let log = Log::start(Journal::Access, sink, Arc::clone(&metrics)).unwrap();
     const LINES: usize = 20_000;
     let workers: Vec<_> = (0..2)
         .map(|worker: usize| {
@@ -72,7 +72,7 @@ fn a_stalled_sink_holds_up_no_worker_and_every_line_is_written_or_counted_as_dro
 fn a_line_that_comes_alone_is_written_and_none_is_lost_at_the_end() {
     let (sink, open, read) = gated();
     open.send(()).unwrap();
-    let log = Log::start(sink, Arc::default()).unwrap();
+    let log = Log::start(Journal::Access, sink, Arc::default()).unwrap();
     let feed = log.feed();
     for at in 0..3 {
         feed.put(format!("{at}\n").as_bytes());

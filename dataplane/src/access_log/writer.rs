@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Metrics};
 
 /// Bytes that a worker may have waiting; the writer holds as many of each once more.
 const MAX_WAITING: usize = 1 << 20;
@@ -23,6 +23,31 @@ const HASTE: usize = MAX_WAITING / 2;
 
 /// How long the writer gathers lines: a line is at most so late, and a busy worker wakes nobody.
 const GATHER: Duration = Duration::from_millis(50);
+
+/// What is written: each has a writer of its own, so that a flood of one crowds out nothing of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Journal {
+    /// A line a request.
+    Access,
+    /// A line a refusal by a policy.
+    Audit,
+}
+
+impl Journal {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access-log",
+            Self::Audit => "audit-log",
+        }
+    }
+
+    fn dropped(self, metrics: &Metrics) -> &Counter {
+        match self {
+            Self::Access => &metrics.dropped_lines,
+            Self::Audit => &metrics.dropped_audits,
+        }
+    }
+}
 
 /// Where lines go.
 #[derive(Clone)]
@@ -45,7 +70,7 @@ impl fmt::Debug for Sink {
     }
 }
 
-/// The access log of a data plane. Its thread ends, with all lines written that the sink takes, when it is dropped and all
+/// The access log of a data plane, or its audit log. Its thread ends, with all lines written that the sink takes, when it is dropped and all
 /// its feeds are.
 pub struct Log {
     shared: Arc<Shared>,
@@ -61,6 +86,7 @@ impl fmt::Debug for Log {
 }
 
 struct Shared {
+    journal: Journal,
     metrics: Arc<Metrics>,
     buffers: Mutex<Vec<Arc<Mutex<Vec<u8>>>>>,
     /// The writer has found nothing, and sleeps until it is called.
@@ -76,8 +102,9 @@ pub(crate) struct Feed {
 }
 
 impl Log {
-    pub fn start(sink: Sink, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
+    pub fn start(journal: Journal, sink: Sink, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
         let shared = Arc::new(Shared {
+            journal,
             metrics,
             buffers: Mutex::default(),
             idle: AtomicBool::new(false),
@@ -88,7 +115,7 @@ impl Log {
             writer.run(&sink);
             drop(end);
         };
-        let thread = thread::Builder::new().name("access-log".to_owned()).spawn(run)?;
+        let thread = thread::Builder::new().name(journal.name().to_owned()).spawn(run)?;
         Ok(Arc::new(Self { shared, thread: thread.thread().clone(), ended: Mutex::new(ended) }))
     }
 
@@ -123,7 +150,7 @@ impl Feed {
         let filled = {
             let mut buffer = lock(&self.buffer);
             if buffer.len() + line.len() > MAX_WAITING {
-                self.shared.metrics.dropped_lines.add(1);
+                self.shared.journal.dropped(&self.shared.metrics).add(1);
                 return;
             }
             let before = buffer.len();
@@ -170,7 +197,7 @@ impl Shared {
             let mut sink = lock(&sink.0);
             if sink.write_all(taken).and_then(|()| sink.flush()).is_err() {
                 let lines = memchr::memchr_iter(b'\n', taken).count() as u64;
-                self.metrics.dropped_lines.add(lines);
+                self.journal.dropped(&self.metrics).add(lines);
             }
         }
         any

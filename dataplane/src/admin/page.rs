@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use ravelin_snapshot::{ObjectKey, backend::BackendKind};
 use serde::Serialize;
 
-use super::{Surface, usage};
+use super::{Surface, keys::Keys, usage};
 use crate::{
     explain::{ExplainRequest, explain as judge},
     metrics,
@@ -46,10 +46,11 @@ pub(super) fn answer(request: &Request<()>, surface: &Surface, shared: &Shared) 
 /// What is on loopback only; `None`: there is no such page.
 fn admin(path: &str, request: &Request<()>, reads: bool, table: &Table) -> Option<Response<Bytes>> {
     match path {
-        "/snapshot" | "/backends" | "/explain" | "/usage" if !reads => Some(not_allowed()),
+        "/snapshot" | "/backends" | "/explain" | "/usage" | "/keys" if !reads => Some(not_allowed()),
         // Secrets show themselves to nobody but the channel and the sealed file.
         "/snapshot" => Some(json(StatusCode::OK, &*table.snapshot)),
         "/backends" => Some(json(StatusCode::OK, &Backends::of(table))),
+        "/keys" => Some(json(StatusCode::OK, &Keys::of(table))),
         "/explain" => Some(explain(request, table)),
         "/usage" => Some(usage::list(request.uri().query().unwrap_or_default(), table)),
         _ if path.starts_with("/usage/") => usage::change(path, request, table),

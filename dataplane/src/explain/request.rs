@@ -27,6 +27,8 @@ pub struct ExplainRequest {
     pub(super) host: String,
     pub(super) port: Option<u16>,
     pub(super) path: String,
+    /// Path and query, as they were asked for.
+    raw: String,
     pub(super) query: String,
     headers: HeaderMap,
     id: HeaderValue,
@@ -116,6 +118,7 @@ impl ExplainRequest {
             host: target.host().to_owned(),
             port: target.port(),
             path,
+            raw: uri.path_and_query().map_or("/", |raw| raw.as_str()).to_owned(),
             query: uri.query().unwrap_or_default().to_owned(),
             id: keep(&map).unwrap_or(SOME_ID),
             headers: map,
@@ -128,9 +131,12 @@ impl ExplainRequest {
         RequestView {
             method: &self.method,
             path: &self.path,
+            raw: &self.raw,
             query: &self.query,
             headers: &self.headers,
             host: &self.host,
+            // Invariant: it was read as text.
+            authority: self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
             scheme: self.scheme,
             id: self.id.to_str().unwrap_or_default(), // visible ASCII
             source: self.source,

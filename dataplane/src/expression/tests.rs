@@ -58,9 +58,11 @@ impl Fixture {
         let request = RequestView {
             method: &self.method,
             path: &self.path,
+            raw: &self.path,
             query: &self.query,
             headers: &self.headers,
             host: "api.shop.example",
+            authority: "api.shop.example",
             scheme: Scheme::Https,
             id: "r-1",
             source: "[::ffff:10.1.2.3]:4711".parse().expect("is an address"),

@@ -117,6 +117,23 @@ fn policies(families: &mut Families, table: &Table) {
     });
     let help = "Decisions of AuthPolicies; an error is a deny or shadow_deny too.";
     families.counter("ravelin_auth_decisions_total", help, bounded(["policy", "decision"], decisions));
+    let help = "When an API key was used last, in seconds since the epoch; keys that were not used are not in it.";
+    families.gauge("ravelin_api_key_last_used_timestamp_seconds", help, key_uses(table));
+}
+
+/// As many keys as there may be routes; of those beyond, the last use of all.
+fn key_uses(table: &Table) -> impl Iterator<Item = Row<f64>> {
+    let uses = table.auth_policies().flat_map(|policy| {
+        policy.keys().filter_map(|key| Some(([policy.key.to_string(), key.name.to_owned()], key.last?)))
+    });
+    let all: BTreeMap<[String; 2], u64> = uses.collect();
+    let mut kept = BTreeMap::new();
+    for (at, (labels, last)) in all.into_iter().enumerate() {
+        let labels = if at < MAX_LABELS { labels } else { ["other".to_owned(), "other".to_owned()] };
+        let known = kept.entry(labels).or_insert(last);
+        *known = last.max(*known);
+    }
+    kept.into_iter().map(|([policy, key], last)| (vec![("policy", policy), ("key", key)], last as f64))
 }
 
 /// Of shared limits; nothing if there is none.
@@ -184,6 +201,8 @@ fn state(families: &mut Families, metrics: &Metrics, table: &Table, standing: &S
     families.counter("ravelin_snapshots_refused_total", help, once(metrics.refused_snapshots.get()));
     let help = "Lines of the access log that were dropped because its sink was too slow.";
     families.counter("ravelin_access_log_dropped_total", help, once(metrics.dropped_lines.get()));
+    let help = "Lines of the audit log that were dropped because its sink was too slow.";
+    families.counter("ravelin_audit_log_dropped_total", help, once(metrics.dropped_audits.get()));
 }
 
 /// What goes on between the gateway and its backends.

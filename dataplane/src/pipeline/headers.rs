@@ -288,18 +288,13 @@ fn drop_disguised(headers: &mut HeaderMap) {
         "content-length",
         "transfer-encoding",
     ];
-    drop_all(headers, |name| name.contains(&b'_') && OURS.iter().any(|ours| is_spelled(name, ours.as_bytes())));
+    drop_all(headers, |name| name.contains(&b'_') && OURS.iter().any(|ours| looks_like(name, ours.as_bytes())));
 }
 
 /// `X-Forwarded-Port`, `-Prefix` and the like, which frameworks act on. Those that we set are set after.
 fn is_alleged(name: &[u8]) -> bool {
-    let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|begin| is_spelled(begin, with));
-    name.first() == Some(&b'x') && (begins(b"x-forwarded") || is_spelled(name, b"x-real-ip"))
-}
-
-/// `_` is read as `-`.
-fn is_spelled(name: &[u8], ours: &[u8]) -> bool {
-    name.len() == ours.len() && name.iter().zip(ours).all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
+    let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|begin| looks_like(begin, with));
+    name.first() == Some(&b'x') && (begins(b"x-forwarded") || looks_like(name, b"x-real-ip"))
 }
 
 fn drop_all(headers: &mut HeaderMap, is_meant: impl Fn(&[u8]) -> bool) {

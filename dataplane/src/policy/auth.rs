@@ -3,14 +3,18 @@
 mod api_key;
 mod authentication;
 mod basic;
+mod body;
 mod certificate;
 mod coming;
 mod credential;
+mod denial;
 mod exclusion;
 mod external;
 mod forward;
+mod hmac;
 mod introspection;
 mod jwt;
+mod keyed;
 mod memory;
 mod outside;
 #[cfg(test)]
@@ -18,7 +22,7 @@ mod tests;
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use ravelin_snapshot::{
     PolicyKey,
     auth::{self, Effect, Mode},
@@ -30,14 +34,18 @@ use crate::{
     reject::{Detail, Reason, Reject},
     request::{Known, RequestView, RuleName},
 };
+pub use api_key::KeyUse;
 use authentication::Authentication;
+use body::Unread;
 pub use certificate::ClientChain;
 pub use coming::Coming;
 use coming::Evidence;
 pub(crate) use credential::cookies;
+pub use denial::Denial;
+pub(crate) use denial::denial;
 use exclusion::{Exclusion, allows};
 pub use external::Aide;
-use external::{Copied, External, Missing, Outcome};
+use external::{External, Missing, Outcome, Word};
 pub use forward::Forwarded;
 pub(crate) use forward::looks_like;
 pub use outside::Outside;
@@ -78,8 +86,10 @@ pub struct Admitted {
     pub caller: Known,
     /// The policy enforces and says that credentials stay here.
     strip: bool,
-    /// What another service tells the backend.
-    copied: Option<Arc<Copied>>,
+    /// What another service says besides.
+    word: Option<Arc<Word>>,
+    /// A policy that only watches would have refused.
+    denial: Option<Box<Denial>>,
 }
 
 impl Welcome {
@@ -92,7 +102,14 @@ impl Welcome {
 impl Admitted {
     /// Of a route that nobody protects: the caller is not known.
     pub fn by_no_policy() -> Self {
-        Self { caller: Known::default(), strip: false, copied: None }
+        Self { caller: Known::default(), strip: false, word: None, denial: None }
+    }
+
+    /// Sets what another service tells the client.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        if let Some(word) = &self.word {
+            word.tell(headers);
+        }
     }
 }
 
@@ -112,13 +129,13 @@ struct Asked<'a> {
 }
 
 /// Who has not waited knows nothing by it.
-static NOTHING: Evidence = Evidence { keys: false, password: None, token: None, check: None };
+static NOTHING: Evidence = Evidence { keys: false, password: None, token: None, signature: None, check: None };
 
 /// What comes of judging beside the judgement.
 #[derive(Default)]
 struct Found {
     caller: Known,
-    copied: Option<Arc<Copied>>,
+    word: Option<Arc<Word>>,
     /// Somebody who was asked has not answered, and the policy lets pass all the same.
     unanswered: bool,
 }
@@ -155,7 +172,7 @@ impl AuthPolicy {
     /// Counts go on from `before`'s. The error is for a refusal of the snapshot.
     pub fn compile(
         key: &PolicyKey,
-        said: &auth::AuthPolicy,
+        said: &Arc<auth::AuthPolicy>,
         before: Option<&Self>,
         outside: &Outside,
     ) -> Result<Self, String> {
@@ -174,13 +191,11 @@ impl AuthPolicy {
             decisions: before.map(|before| Arc::clone(&before.decisions)).unwrap_or_default(),
             exclude: said.exclude.iter().map(Exclusion::compile).collect::<Result<_, _>>()?,
             network: said.network.clone(),
-            authentication: said
-                .authentication
-                .as_ref()
-                .map(|said| {
-                    Authentication::compile(said, before.and_then(|before| before.authentication.as_ref()), outside)
-                })
-                .transpose()?,
+            authentication: Authentication::compile(
+                said,
+                before.and_then(|before| before.authentication.as_ref()),
+                outside,
+            )?,
             rules: said.rules.iter().map(rule).collect::<Result<_, _>>()?,
             external: said
                 .external
@@ -196,9 +211,15 @@ impl AuthPolicy {
         let outside = self.is_outside(request);
         if outside && self.mode == Mode::Enforce {
             self.decisions.deny.add(1);
-            return Err(forbidden("network").reject);
+            let reject = forbidden("network").reject;
+            return Err(self.denial(&reject, &Known::default()).told(reject));
         }
         Ok(Welcome { outside })
+    }
+
+    /// Its API keys, and when each was used last.
+    pub fn keys(&self) -> impl Iterator<Item = KeyUse<'_>> {
+        self.authentication.iter().flat_map(Authentication::keys)
     }
 
     /// Whether the client's address is not one that may come.
@@ -247,7 +268,7 @@ impl AuthPolicy {
     }
 
     fn settle(&self, found: Found, judged: Result<(), Denied>) -> Result<Admitted, Reject> {
-        let Found { caller, copied, unanswered } = found;
+        let Found { caller, word, unanswered } = found;
         if unanswered || judged.as_ref().is_err_and(|denied| !matches!(denied.why, Why::Judged)) {
             self.decisions.error.add(1);
         }
@@ -255,17 +276,23 @@ impl AuthPolicy {
         match (judged, self.mode) {
             (Ok(()), mode) => {
                 self.decisions.allow.add(1);
-                Ok(Admitted { caller, strip: !keep && mode == Mode::Enforce, copied })
+                Ok(Admitted { caller, strip: !keep && mode == Mode::Enforce, word, denial: None })
             }
-            (Err(denied), Mode::Enforce) => {
+            (Err(Denied { reject, .. }), Mode::Enforce) => {
                 self.decisions.deny.add(1);
-                Err(denied.reject)
+                Err(self.denial(&reject, &caller).told(reject))
             }
-            (Err(_), Mode::Shadow) => {
+            (Err(Denied { reject, .. }), Mode::Shadow) => {
                 self.decisions.shadow_deny.add(1);
-                Ok(Admitted { caller, strip: false, copied: None })
+                let denial = Some(Box::new(self.denial(&reject, &caller)));
+                Ok(Admitted { caller, strip: false, word: None, denial })
             }
         }
+    }
+
+    fn denial(&self, reject: &Reject, caller: &Known) -> Denial {
+        let rule = reject.detail.as_ref().and_then(|detail| detail.rule.clone());
+        Denial { policy: self.key.clone(), mode: self.mode, reason: reject.reason, rule, caller: caller.id.clone() }
     }
 
     /// For `explain`: counted nowhere.
@@ -309,7 +336,7 @@ impl AuthPolicy {
         self.authorise(&scope)?;
         let Some(external) = &self.external else { return Ok(()) };
         match external.judge(&scope, evidence.check.as_ref()) {
-            Ok(copied) => found.copied = Some(copied),
+            Ok(word) => found.word = Some(word),
             Err(Missing::Is(Outcome::Failed)) if external.fails_open() => found.unanswered = true,
             Err(missing) => return Err(refused_by(external, missing)),
         }
@@ -363,8 +390,8 @@ fn refused_by(external: &External, missing: Missing) -> Denied {
             let rule = Some("external".to_owned());
             denied(reason, Detail { rule, answer: Some(answer), ..Detail::default() }, Why::Judged)
         }
-        Missing::Is(Outcome::TooLong) => denied(Reason::BodyTooLarge, Detail::default(), Why::Judged),
-        Missing::Is(Outcome::Broken) => denied(Reason::BadRequest, Detail::default(), Why::Judged),
+        Missing::Is(Outcome::Unread(Unread::TooLong)) => denied(Reason::BodyTooLarge, Detail::default(), Why::Judged),
+        Missing::Is(Outcome::Unread(Unread::Broken)) => denied(Reason::BadRequest, Detail::default(), Why::Judged),
         Missing::Is(Outcome::Failed | Outcome::Allowed(_)) => unanswered(None),
     }
 }

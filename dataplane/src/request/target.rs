@@ -75,6 +75,11 @@ impl Target {
         self.uri.query().unwrap_or_default()
     }
 
+    /// Path and query, as the client sent them.
+    pub fn raw(&self) -> &str {
+        self.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+    }
+
     /// Lower case, without port and final dot.
     pub fn host(&self) -> &str {
         &self.authority.host

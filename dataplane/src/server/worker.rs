@@ -82,7 +82,7 @@ impl Worker {
             number,
             settings: shared.settings.clone(),
             pools: Pools::default(),
-            recorder: Recorder::new(&shared.metrics, shared.log.as_ref()),
+            recorder: Recorder::new(&shared.metrics, shared.log.as_ref(), shared.audit.as_ref()),
             http1: connection::http1::builder(&shared.settings.bounds),
             table: RefCell::new(Rc::new(Held(shared.table()))),
             ids: RequestIds::new(),

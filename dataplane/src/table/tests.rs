@@ -37,9 +37,11 @@ impl Asked {
         run(&RequestView {
             method: &method,
             path: &self.path,
+            raw: &self.path,
             query: &self.query,
             headers: &headers,
             host: &self.host,
+            authority: &self.host,
             scheme: Scheme::Http,
             id: "",
             source: ([127, 0, 0, 1], 1).into(),

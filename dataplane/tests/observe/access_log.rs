@@ -12,11 +12,18 @@ use ravelin_echo::{
     client::{Client, DEADLINE, Protocol, Wire, body, exchange, get, request},
     raw::{Raw, Script},
 };
-use ravelin_snapshot::{HostPattern, Snapshot};
+use ravelin_snapshot::{
+    Digest, HostPattern, ObjectKey, Part, Secret, Snapshot,
+    auth::{
+        ApiKey, ApiKeyMethod, AuthPolicy, Authentication, AuthorizationRule, CredentialSource, Effect, Mode, Network,
+    },
+    expression::{Expression, Node},
+    route::Guard,
+};
 use serde_json::Value;
 
 use crate::{
-    gateway::{Gateway, add_backend, add_route, all_to, echo, forward, say},
+    gateway::{Gateway, add_backend, add_route, all_to, echo, forward, office, route, say},
     scrape::Scrape,
 };
 
@@ -192,4 +199,76 @@ async fn who_leaves_before_the_answer_has_his_line_and_his_count() {
     let scrape = Scrape::of(&gateway).await;
     let row = "ravelin_requests_total{route=\"shop/silent\",method=\"GET\",code=\"\",reason=\"\"}";
     assert_eq!(scrape.value(row), 1.0);
+}
+
+/// A key, and what protects the route `protected.example`.
+fn protected(mode: Mode) -> Snapshot {
+    let key = ApiKey {
+        name: "acme-1".into(),
+        sha256: Secret::new(Digest::of(b"hidden-good").to_string()),
+        id: "acme".into(),
+        scopes: vec![],
+        groups: vec![],
+        plan: String::new(),
+        expires: None,
+    };
+    let from = vec![CredentialSource::Header { name: "x-api-key".into(), prefix: String::new() }];
+    let when = Expression { source: "true".into(), node: Node::Bool(true) };
+    let policy = AuthPolicy {
+        mode,
+        network: Network::default(),
+        authentication: Some(Authentication {
+            api_key: Some(ApiKeyMethod { from, keys: vec![key] }),
+            ..Authentication::default()
+        }),
+        rules: vec![AuthorizationRule { name: "nobody".into(), effect: Effect::Deny, when }],
+        ..office()
+    };
+    let mut snapshot = Snapshot::default();
+    let name = ObjectKey::new("shop", "keys");
+    let mut route = route(HostPattern::parse("protected.example"), say("in"));
+    route.rules[0].auth = Guard::Policy(name.clone());
+    snapshot.routes.insert(ObjectKey::new("shop", "orders"), Part::new(route.clone()));
+    route.hosts = vec![HostPattern::parse("closed.example")];
+    route.rules[0].auth = Guard::Closed(ObjectKey::new("shop", "broken"));
+    snapshot.routes.insert(ObjectKey::new("shop", "closed"), Part::new(route));
+    snapshot.auth.insert(name, Part::new(policy));
+    snapshot
+}
+
+#[tokio::test]
+async fn every_refusal_by_a_policy_is_a_line_of_the_audit_log_without_a_credential() {
+    for (mode, event) in [(Mode::Enforce, "deny"), (Mode::Shadow, "shadow_deny")] {
+        let (send, receive) = mpsc::channel();
+        let settings = Settings { audit_log: AccessLog::To(Sink::new(Sent(send))), ..Settings::default() };
+        let gateway = Gateway::with(settings, protected(mode)).await;
+        let mut lines = Lines(receive, Vec::new());
+        let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap().with_host("protected.example");
+        for (key, reason, rule, caller) in [
+            (None, "unauthenticated", None, None),
+            (Some("hidden-bad"), "unauthenticated", None, None),
+            (Some("hidden-good"), "forbidden", Some("nobody"), Some("acme")),
+        ] {
+            let headers: Vec<_> =
+                key.map(|key| ("x-api-key", key)).into_iter().chain([("x-request-id", "r-1")]).collect();
+            client.get_with("/orders?key=hidden", &headers).await.unwrap();
+            let line = lines.next();
+            assert_eq!((&line["event"], &line["policy"]), (&event.into(), &"shop/keys".into()), "{line}");
+            assert_eq!(
+                (&line["requestId"], &line["path"], &line["method"]),
+                (&"r-1".into(), &"/orders".into(), &"GET".into())
+            );
+            assert_eq!((&line["route"], &line["host"]), (&"shop/orders".into(), &"protected.example".into()));
+            assert_eq!((line["reason"].as_str(), line["denied"].as_str()), (Some(reason), rule), "{line}");
+            assert_eq!(line["caller"].as_str(), caller);
+            assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:") && line["time"].is_string());
+            assert!(!line.to_string().contains("hidden"), "{line}");
+        }
+        get(gateway.http(), "closed.example", "/").await.unwrap();
+        let line = lines.next();
+        assert_eq!(
+            (&line["event"], &line["policy"], &line["reason"]),
+            (&"deny".into(), &"shop/broken".into(), &"policy_invalid".into())
+        );
+    }
 }

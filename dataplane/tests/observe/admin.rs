@@ -3,15 +3,19 @@
 use std::net::SocketAddr;
 
 use ravelin_dataplane::Settings;
-use ravelin_echo::client::{exchange, get};
+use ravelin_echo::client::{Client, Protocol, exchange, get};
 use ravelin_snapshot::{
-    HostPattern, ObjectKey, Part, Secret, Snapshot,
-    auth::{ApiKey, ApiKeyMethod, AuthPolicy, Authentication, CredentialSource, Mode, Network},
-    backend::{Address, Backend, Breaker, Endpoint, Protocol},
+    Digest, HostPattern, ObjectKey, Part, Secret, Snapshot,
+    auth::{
+        ApiKey, ApiKeyMethod, AuthPolicy, Authentication, CredentialSource, HmacKey, HmacMethod, IntrospectionMethod,
+        Mode, Network,
+    },
+    backend::{self, Address, Backend, Breaker, Endpoint},
+    route::Guard,
 };
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, add_route, add_secure_route, all_to, echo, say};
+use crate::gateway::{Gateway, add_route, add_secure_route, all_to, echo, office, route, say};
 
 async fn page(address: SocketAddr, path: &str) -> (u16, String) {
     let answer = get(address, &address.to_string(), path).await.unwrap();
@@ -43,32 +47,91 @@ async fn the_probe_shows_health_readiness_and_metrics_and_no_more() {
 async fn the_snapshot_shows_everything_but_secrets() {
     let mut snapshot = Snapshot::default();
     add_secure_route(&mut snapshot, "secure", "secure.example", say("hello"));
-    let key = ApiKey {
-        sha256: Secret::new("a".repeat(64)),
-        id: "acme".into(),
+    let hmac = HmacKey {
+        key_id: "signer".into(),
+        key: Secret::new("b".repeat(44)),
+        id: "signer".into(),
+        scopes: vec![],
+        groups: vec![],
+        plan: String::new(),
+        expires: None,
+    };
+    let mut policy = keys(&[("acme", &"a".repeat(64))]);
+    let authentication = policy.authentication.as_mut().unwrap();
+    authentication.hmac = Some(HmacMethod {
+        keys: vec![hmac],
+        components: vec![],
+        require_digest: false,
+        require_nonce: false,
+        clock_skew_ms: 1000,
+    });
+    authentication.introspection = Some(IntrospectionMethod {
+        endpoint: "https://id.example/".into(),
+        authorities: None,
+        client_id: None,
+        client_secret: Secret::new("c".repeat(20)),
+        cache_for_ms: 0,
+        timeout_ms: 1000,
+        allow_on_failure: false,
+    });
+    snapshot.auth.insert(ObjectKey::new("shop", "keys"), Part::new(policy));
+    let gateway = Gateway::start(snapshot).await;
+    let (status, text) = page(gateway.running.addresses.admin.unwrap(), "/snapshot").await;
+    assert_eq!(status, 200);
+    assert!(text.contains("secure.example") && text.contains("acme") && text.contains("[redacted]"), "{text}");
+    assert!(text.contains("signer") && text.contains("id.example"), "{text}");
+    for secret in ["PRIVATE KEY", &"a".repeat(64), &"b".repeat(44), &"c".repeat(20)] {
+        assert!(!text.contains(secret));
+    }
+}
+
+/// API keys by id and digest, in the header `x-api-key`.
+fn keys(keys: &[(&str, &str)]) -> AuthPolicy {
+    let key = |(id, digest): &(&str, &str)| ApiKey {
+        name: format!("{id}-1"),
+        sha256: Secret::new(*digest),
+        id: (*id).into(),
         scopes: vec![],
         groups: vec![],
         plan: String::new(),
         expires: None,
     };
     let from = vec![CredentialSource::Header { name: "x-api-key".into(), prefix: String::new() }];
-    let authentication =
-        Authentication { api_key: Some(ApiKeyMethod { from, keys: vec![key] }), ..Authentication::default() };
-    let policy = AuthPolicy {
-        mode: Mode::Enforce,
-        exclude: vec![],
-        network: Network::default(),
-        authentication: Some(authentication),
-        rules: vec![],
-        external: None,
-        forward: vec![],
-    };
-    snapshot.auth.insert(ObjectKey::new("shop", "keys"), Part::new(policy));
-    let gateway = Gateway::start(snapshot).await;
-    let (status, text) = page(gateway.running.addresses.admin.unwrap(), "/snapshot").await;
-    assert_eq!(status, 200);
-    assert!(text.contains("secure.example") && text.contains("acme") && text.contains("[redacted]"), "{text}");
-    assert!(!text.contains("PRIVATE KEY") && !text.contains(&"a".repeat(64)));
+    let api_key = Some(ApiKeyMethod { from, keys: keys.iter().map(key).collect() });
+    let authentication = Some(Authentication { api_key, ..Authentication::default() });
+    AuthPolicy { network: Network::default(), authentication, ..office() }
+}
+
+#[tokio::test]
+async fn the_last_use_of_each_key_is_listed_and_counted_and_outlives_a_change_of_its_policy() {
+    let mut snapshot = Snapshot::default();
+    let (one, other) = (Digest::of(b"one").to_string(), Digest::of(b"other").to_string());
+    let mut route = route(HostPattern::Any, say("in"));
+    route.rules[0].auth = Guard::Policy(ObjectKey::new("shop", "keys"));
+    snapshot.routes.insert(ObjectKey::new("shop", "all"), Part::new(route));
+    snapshot.auth.insert(ObjectKey::new("shop", "keys"), Part::new(keys(&[("ada", &one), ("bob", &other)])));
+    let gateway = Gateway::start(snapshot.clone()).await;
+    let admin = gateway.running.addresses.admin.unwrap();
+    let said = |policy: &str, id: &str| json!({"policy": policy, "name": format!("{id}-1"), "id": id});
+    let unused = json!({"keys": [said("shop/keys", "ada"), said("shop/keys", "bob")]});
+    assert_eq!(value(page(admin, "/keys").await), unused);
+    let mut client = Client::connect(gateway.http(), Protocol::Http1).await.unwrap();
+    assert_eq!(client.get_with("/", &[("x-api-key", "none")]).await.unwrap().status, 401);
+    assert_eq!(value(page(admin, "/keys").await), unused, "a key that is none is nobody's");
+    assert_eq!(client.get_with("/", &[("x-api-key", "one")]).await.unwrap().status, 200);
+    let used = value(page(admin, "/keys").await);
+    let last = used["keys"][0]["lastUsed"].as_str().unwrap().to_owned();
+    assert!(last.ends_with('Z') && last.len() == 20, "{last}");
+    assert!(used["keys"][1].get("lastUsed").is_none());
+    let metrics = get(admin, "localhost", "/metrics").await.unwrap().text();
+    let row = "ravelin_api_key_last_used_timestamp_seconds{policy=\"shop/keys\",key=\"ada-1\"} 1";
+    assert!(metrics.contains(row) && !metrics.contains("bob-1"), "{metrics}");
+    assert!(!metrics.contains(&one), "no digest is a label");
+    let changed = AuthPolicy { mode: Mode::Shadow, ..keys(&[("ada", &one)]) };
+    snapshot.auth.insert(ObjectKey::new("shop", "keys"), Part::new(changed));
+    gateway.publish(snapshot).await;
+    let used = value(page(admin, "/keys").await);
+    assert_eq!((used["keys"].as_array().unwrap().len(), &used["keys"][0]["lastUsed"]), (1, &last.into()));
 }
 
 #[tokio::test]
@@ -111,7 +174,7 @@ async fn a_breaker_that_is_open_is_listed_counted_and_closed_by_a_reset() {
         half_open_requests: 1,
         success_threshold: 1,
     };
-    let backend = Backend { breaker: Some(breaker), ..Backend::plain(Protocol::Http1, vec![endpoint]) };
+    let backend = Backend { breaker: Some(breaker), ..Backend::plain(backend::Protocol::Http1, vec![endpoint]) };
     snapshot.backends.insert(key, Part::new(backend));
     let gateway = Gateway::start(snapshot).await;
     let admin = gateway.running.addresses.admin.unwrap();

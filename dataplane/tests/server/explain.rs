@@ -75,6 +75,7 @@ impl World {
 fn world() -> Snapshot {
     let mut world = World(Snapshot::default());
     let keys = vec![ApiKey {
+        name: "acme".into(),
         sha256: Secret::new(Digest::of(b"good").to_string()),
         id: "ada".into(),
         scopes: vec![],

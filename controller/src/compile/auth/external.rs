@@ -1,8 +1,10 @@
 //! Another service that is asked whether a request may pass.
 
-use ravelin_crds::{ExternalAuthProtocol, ExternalAuthorization};
+use ravelin_crds::{BackendObjectReference, ExternalAuthProtocol, ExternalAuthorization};
 use ravelin_snapshot::{
     auth::{External, ExternalProtocol, ForwardedHeader},
+    backend::{BackendKey, Protocol},
+    expression::Expression,
     route::Target,
 };
 
@@ -22,6 +24,7 @@ use crate::{
 const MAX_HEADERS: usize = 64;
 /// Bytes of a body that the data plane keeps while the service is asked.
 const MAX_BODY: u64 = 64 << 10;
+
 /// `authorization.external` of a policy in `namespace`; `None` and a note if its backend cannot be asked.
 pub(super) fn compile(
     work: &mut Work<'_>,
@@ -43,36 +46,17 @@ pub(super) fn compile(
         cache_for,
         cache_key,
     } = said;
-    let protocol = self::protocol(*protocol, path.as_deref(), field, notes)?;
-    let millis = |said: &ravelin_crds::Duration| u64::try_from(said.get().as_millis()).unwrap_or(u64::MAX);
+    let protocol = self::protocol(*protocol, path.as_deref(), field, notes);
+    let body_limit = self::body_limit(*body_limit, field.member("bodyLimit"), notes);
     let cache_for_ms = cache_for.as_ref().map_or(0, millis);
-    if cache_key.is_some() && cache_for_ms == 0 {
-        notes.invalid(field.member("cacheKey"), "no answer is remembered", "Set cacheFor, or leave it out.");
-    }
-    let key_field = field.member("cacheKey");
-    let cache_key = cache_key.as_ref().and_then(|said| text::expression(said, Type::String, key_field, notes));
-    let body_limit = body_limit.map_or(0, ravelin_crds::Quantity::bytes);
-    if body_limit > MAX_BODY {
-        notes.invalid(field.member("bodyLimit"), "this is more than can be kept of a body", "Use 64Ki or less.");
-    }
-    if cache_key.is_some() && body_limit > 0 {
-        let message = "an answer about one body is taken for all that have the same key";
-        notes.warning(key_field, Reason::Suspicious, message, "Leave out cacheKey or bodyLimit.");
-    }
+    let cache_key = self::cache_key(cache_key.as_deref(), cache_for_ms, body_limit, field.member("cacheKey"), notes);
     let allow_on_failure = fails_open(*on_failure, field, notes);
     let mut forward = headers(forward_headers, field.member("forwardHeaders"), notes);
     if forward_headers.is_empty() {
         forward.push("authorization".to_owned());
     }
     let copy_headers = headers(copy_headers, field.member("copyHeaders"), notes);
-    let inner = field.member("backendRef");
-    if backend_ref.namespace.as_deref().is_some_and(|other| other != namespace) {
-        let message = "a policy asks a service of its own namespace";
-        notes.error(inner.member("namespace"), Reason::RefNotPermitted, message, "Leave it out.");
-        return None;
-    }
-    let target = reference::backend(work, reads, notes, inner, namespace, backend_ref.into());
-    let Target::Backend(backend) = target else { return None };
+    let backend = backend(work, reads, notes, namespace, (&protocol, backend_ref), field.member("backendRef"))?;
     Some(External {
         protocol,
         backend,
@@ -86,26 +70,79 @@ pub(super) fn compile(
     })
 }
 
-/// `None` and a note if it is not there yet.
+fn millis(said: &ravelin_crds::Duration) -> u64 {
+    u64::try_from(said.get().as_millis()).unwrap_or(u64::MAX)
+}
+
 fn protocol(
     said: Option<ExternalAuthProtocol>,
     path: Option<&str>,
     field: Field<'_>,
     notes: &mut Notes,
-) -> Option<ExternalProtocol> {
+) -> ExternalProtocol {
     match said.unwrap_or_default() {
         ExternalAuthProtocol::Http => {
             let path = path.unwrap_or("/");
             if !path.starts_with('/') || !path.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#') {
                 notes.invalid(field.member("path"), "this is no path", "Write it as /check.");
             }
-            Some(ExternalProtocol::Http { path: path.to_owned() })
+            ExternalProtocol::Http { path: path.to_owned() }
         }
-        ExternalAuthProtocol::Grpc => {
-            notes.unsupported(field.member("protocol"), said.as_ref());
-            None
-        }
+        // The schema refuses a path here.
+        ExternalAuthProtocol::Grpc => ExternalProtocol::Grpc,
     }
+}
+
+fn body_limit(said: Option<ravelin_crds::Quantity>, field: Field<'_>, notes: &mut Notes) -> u64 {
+    let limit = said.map_or(0, ravelin_crds::Quantity::bytes);
+    if limit > MAX_BODY {
+        notes.invalid(field, "this is more than can be kept of a body", "Use 64Ki or less.");
+    }
+    limit
+}
+
+fn cache_key(
+    said: Option<&str>,
+    cache_for_ms: u64,
+    body_limit: u64,
+    field: Field<'_>,
+    notes: &mut Notes,
+) -> Option<Expression> {
+    let said = said?;
+    if cache_for_ms == 0 {
+        notes.invalid(field, "no answer is remembered", "Set cacheFor, or leave it out.");
+    }
+    if body_limit > 0 {
+        let message = "an answer about one body is taken for all that have the same key";
+        notes.warning(field, Reason::Suspicious, message, "Leave out cacheKey or bodyLimit.");
+    }
+    text::expression(said, Type::String, field, notes)
+}
+
+/// `None` and a note if it is not there, or cannot be asked in this way.
+fn backend(
+    work: &mut Work<'_>,
+    reads: &mut Reads,
+    notes: &mut Notes,
+    namespace: &str,
+    (protocol, said): (&ExternalProtocol, &BackendObjectReference),
+    field: Field<'_>,
+) -> Option<BackendKey> {
+    if said.namespace.as_deref().is_some_and(|other| other != namespace) {
+        let message = "a policy asks a service of its own namespace";
+        notes.error(field.member("namespace"), Reason::RefNotPermitted, message, "Leave it out.");
+        return None;
+    }
+    let Target::Backend(key) = reference::backend(work, reads, notes, field, namespace, said.into()) else {
+        return None;
+    };
+    if *protocol == ExternalProtocol::Grpc && work.backend(reads, &key) == Ok(Protocol::Http1) {
+        let message = format!("{key} speaks HTTP/1.1, and gRPC needs HTTP/2");
+        let remedy = "Set its appProtocol to kubernetes.io/h2c or https.";
+        notes.error(field, Reason::UnsupportedProtocol, message, remedy);
+        return None;
+    }
+    Some(key)
 }
 
 /// In lower case, each once.

@@ -9,7 +9,7 @@ use super::Work;
 use crate::{
     compile::{
         attach::Seniority,
-        auth::api_key,
+        auth::keys,
         graph::{Fact, Unit},
         index::{Index, seniority},
         route,
@@ -110,15 +110,15 @@ impl Work<'_> {
         }
         for change in model.secrets.changes(&before.secrets) {
             self.fire(&Fact::Secret(change.key.clone()));
-            let is_key = |secret: &Object<_>| api_key::is_one(secret);
+            let is_key = |secret: &Object<_>| keys::is_one(secret);
             let namespace = &change.key.namespace;
             let (was, is) = (change.before.is_some_and(|s| is_key(s)), change.after.is_some_and(|s| is_key(s)));
             match (was, is) {
                 (false, false) => continue,
-                (_, true) => self.index.api_keys.insert(namespace.clone(), change.key.clone()),
-                (true, false) => self.index.api_keys.remove(namespace, change.key),
+                (_, true) => self.index.keys.insert(namespace.clone(), change.key.clone()),
+                (true, false) => self.index.keys.remove(namespace, change.key),
             }
-            self.dirty.insert(Unit::ApiKey(change.key.clone()));
+            self.dirty.insert(Unit::Key(change.key.clone()));
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What routes use: backends and certificates, compiled when the first one asks for them.
 
-use ravelin_snapshot::{ObjectKey, backend::BackendKey};
+use ravelin_snapshot::{
+    ObjectKey,
+    backend::{BackendKey, Protocol},
+};
 
 use super::{Reads, Work, put};
 use crate::{
@@ -25,20 +28,23 @@ impl Work<'_> {
     }
 
     /// Whether a backend can be used; it is compiled when the first route asks for it.
-    pub(in crate::compile) fn backend(&mut self, reads: &mut Reads, key: &BackendKey) -> Result<(), Refused> {
+    pub(in crate::compile) fn backend(&mut self, reads: &mut Reads, key: &BackendKey) -> Result<Protocol, Refused> {
         reads.insert(Fact::Backend(key.clone()));
         if !self.cells.backends.contains_key(key) {
             self.computed += 1;
             self.compute_backend(key);
         }
         // Invariant: what was computed is there.
-        self.cells.backends.get(key).cloned().unwrap_or(Ok(()))
+        self.cells.backends.get(key).cloned().unwrap_or(Ok(Protocol::Http1))
     }
 
     pub(super) fn compute_backend(&mut self, key: &BackendKey) {
         let mut reads = Reads::new();
         let (part, state) = match backend::compile(self, &mut reads, key) {
-            Ok(backend) => (Some(backend), Ok(())),
+            Ok(backend) => {
+                let protocol = backend.protocol;
+                (Some(backend), Ok(protocol))
+            }
             Err(refused) => (None, Err(refused)),
         };
         self.read_by(Unit::Backend(key.clone()), reads);

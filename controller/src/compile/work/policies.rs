@@ -10,7 +10,7 @@ use crate::{
     compile::{
         attach::{self, Attached, Family, OnRoute, Target, TargetRef},
         auth,
-        auth::api_key,
+        auth::keys,
         backend::policy::{self, BackendPolicy, Treatment},
         graph::{Fact, Unit},
         index::seniority,
@@ -49,26 +49,26 @@ fn begin(faults: &[Fault], said: &[PolicyTargetRef], namespace: &str) -> (Notes,
 }
 
 impl Work<'_> {
-    pub(super) fn compute_api_key(&mut self, key: &ObjectKey) {
-        let secret = self.model.secrets.get(key).filter(|secret| api_key::is_one(secret));
+    pub(super) fn compute_key(&mut self, key: &ObjectKey) {
+        let secret = self.model.secrets.get(key).filter(|secret| keys::is_one(secret));
         let read = secret.map(|secret| {
             let mut notes = Notes::of_faults(&secret.faults);
-            let read = api_key::read(secret, &mut notes).filter(|_| notes.breaks() == 0);
+            let read = keys::read(secret, &mut notes).filter(|_| notes.breaks() == 0);
             (read, notes.verdict(secret.meta.generation))
         });
         let (read, verdict) = read.unzip();
         match read.flatten() {
-            Some(read) => drop(self.cells.api_keys.insert(key.clone(), read)),
-            None => drop(self.cells.api_keys.remove(key)),
+            Some(read) => drop(self.cells.keys.insert(key.clone(), read)),
+            None => drop(self.cells.keys.remove(key)),
         }
         // Others' objects are spoken of only where there is something to say.
         self.judge(Kind::Secret, key, verdict.filter(|verdict| !verdict.findings.is_empty()));
-        self.fire(&Fact::ApiKeys(key.namespace.clone()));
+        self.fire(&Fact::Keys(key.namespace.clone()));
     }
 
     /// The key that a Secret holds, if it is a good one.
-    pub(in crate::compile) fn api_key(&self, secret: &ObjectKey) -> Option<&api_key::Key> {
-        self.cells.api_keys.get(secret)
+    pub(in crate::compile) fn key(&self, secret: &ObjectKey) -> Option<&keys::Key> {
+        self.cells.keys.get(secret)
     }
 
     pub(super) fn compute_auth(&mut self, key: &ObjectKey) {

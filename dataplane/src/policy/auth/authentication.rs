@@ -8,11 +8,13 @@ use ravelin_snapshot::auth;
 
 use super::{
     Coming, Denied, Evidence, Outside, Why,
-    api_key::{self, Keys},
+    api_key::{self, KeyUse, Keys},
     basic::{self, Basic},
+    body::Unread,
     certificate::{self, Certificates},
     credential::{Methods, Places, Presented, Several},
     denied,
+    hmac::{self, Hmac},
     introspection::{self, Introspection},
     jwt::{self, Jwt},
     unanswered,
@@ -32,6 +34,7 @@ pub(super) struct Authentication {
     api_keys: Option<Keys>,
     basic: Option<Arc<Basic>>,
     certificates: Option<Arc<Certificates>>,
+    hmac: Option<Arc<Hmac>>,
     introspection: Option<Arc<Introspection>>,
 }
 
@@ -44,6 +47,7 @@ enum Unknown {
     Jwt(jwt::Failed),
     Certificate(certificate::Refused),
     Token,
+    Signature(hmac::Outcome),
     /// The issuer does not answer; the policy says whether that lets pass.
     Unanswered,
     /// Too many ask to be known.
@@ -53,12 +57,13 @@ enum Unknown {
 }
 
 impl Authentication {
-    /// What is equal to `before`'s goes on with what it knows.
+    /// What is equal to `before`'s goes on with what it knows. `None`: the policy asks nobody who he is.
     pub(super) fn compile(
-        said: &auth::Authentication,
+        policy: &Arc<auth::AuthPolicy>,
         before: Option<&Self>,
         outside: &Outside,
-    ) -> Result<Self, String> {
+    ) -> Result<Option<Self>, String> {
+        let Some(said) = &policy.authentication else { return Ok(None) };
         let auth::Authentication {
             keep_credentials,
             optional,
@@ -66,6 +71,7 @@ impl Authentication {
             api_key,
             basic,
             client_certificate,
+            hmac,
             introspection,
             oidc,
         } = said;
@@ -91,23 +97,26 @@ impl Authentication {
         }
         let known = before.and_then(|before| before.jwt.as_ref());
         let shown = before.and_then(|before| before.certificates.as_ref());
+        let signed = before.and_then(|before| before.hmac.as_ref());
         let asked = before.and_then(|before| before.introspection.as_ref());
         let runtime = outside.runtime.as_ref();
         let users = before.and_then(|before| before.basic.as_ref());
         let passwords = outside.passwords.as_ref();
-        Ok(Self {
+        let keys = before.and_then(|before| before.api_keys.as_ref());
+        Ok(Some(Self {
             keep: *keep_credentials,
             optional: *optional,
             places,
             jwt: jwt.as_ref().map(|said| Jwt::compile(said, known, &outside.issuers)).transpose()?,
-            api_keys: api_key.as_ref().map(|said| Keys::compile(&said.keys)).transpose()?,
+            api_keys: api_key.as_ref().map(|_| Keys::compile(policy, keys)).transpose()?,
             basic: basic.as_ref().map(|said| Basic::compile(said, users, passwords)).transpose()?,
             certificates: client_certificate.as_ref().map(|said| Certificates::compile(said, shown)).transpose()?,
+            hmac: hmac.as_ref().map(|said| Hmac::compile(said, signed)).transpose()?,
             introspection: introspection
                 .as_ref()
                 .map(|said| Introspection::compile(said, asked, runtime))
                 .transpose()?,
-        })
+        }))
     }
 
     /// `None`: nobody can tell, and the policy lets pass all the same, as somebody anonymous.
@@ -139,11 +148,14 @@ impl Authentication {
         let presented = self.places.find(request).map_err(|Several| Unknown::Several)?;
         let mut known: Option<Known> = None;
         for one in presented.iter().map_while(Option::as_ref) {
-            let caller = self.caller(one, request, now, evidence)?;
-            known = Some(match known {
-                Some(before) if rank(before.method) <= rank(caller.method) => before,
-                _ => caller,
-            });
+            known = Some(foremost(known, self.caller(one, request, now, evidence)?));
+        }
+        if let Some(signed) = self.hmac.as_ref().and_then(|hmac| hmac.judge(request, now, evidence.signature)) {
+            let caller = signed.map_err(|refused| match refused {
+                hmac::Refused::Is(outcome) => Unknown::Signature(outcome),
+                hmac::Refused::Asks(question) => Unknown::Pending(Coming::Signature(question)),
+            })?;
+            known = Some(foremost(known, caller.into()));
         }
         if let Some(shown) = self.certificates.as_ref().and_then(|certificates| certificates.judge(request, now)) {
             known = Some(match (shown, known) {
@@ -208,6 +220,15 @@ impl Authentication {
             Unknown::Certificate(certificate::Refused::Misdirected) => {
                 return denied(Reason::Misdirected, Detail::default(), Why::Judged);
             }
+            Unknown::Signature(hmac::Outcome::Unread(Unread::TooLong)) => {
+                return denied(Reason::BodyTooLarge, Detail::default(), Why::Judged);
+            }
+            Unknown::Signature(hmac::Outcome::Unread(Unread::Broken)) => {
+                return denied(Reason::BadRequest, Detail::default(), Why::Judged);
+            }
+            Unknown::Pending(Coming::Signature(_)) => {
+                return unanswered(Some("the body and the nonce are not looked at here".to_owned()));
+            }
             Unknown::Unanswered => return unanswered(None),
             Unknown::Pending(Coming::Token(_)) => {
                 let whom = self.introspection.as_ref().map(|one| one.endpoint());
@@ -215,7 +236,7 @@ impl Authentication {
             }
             _ => {}
         }
-        if let Unknown::Busy | Unknown::Pending(_) = unknown {
+        if let Unknown::Busy | Unknown::Pending(_) | Unknown::Signature(hmac::Outcome::Busy) = unknown {
             let detail = Detail { retry_after: Some(1), ..Detail::default() };
             return denied(Reason::Overloaded, detail, Why::NoKeys { unasked: None });
         }
@@ -241,6 +262,10 @@ impl Authentication {
         if let Some(basic) = &self.basic {
             headers.push(("www-authenticate", basic.challenge()));
         }
+        if let Some(hmac) = &self.hmac {
+            headers.push(("www-authenticate", format!("Signature{}", hmac::why(unknown.signature()))));
+            headers.push(("accept-signature", hmac.wanted()));
+        }
         if self.certificates.is_some() {
             // Nor is there one for certificates.
             let why = match unknown {
@@ -253,8 +278,15 @@ impl Authentication {
         denied(Reason::Unauthenticated, detail, Why::Judged)
     }
 
+    pub(super) fn keys(&self) -> impl Iterator<Item = KeyUse<'_>> {
+        self.api_keys.iter().flat_map(Keys::uses)
+    }
+
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
         self.places.strip(headers);
+        if self.hmac.is_some() {
+            Hmac::strip(headers);
+        }
     }
 
     pub(super) fn strip_query<'q>(&self, query: &'q str) -> Cow<'q, str> {
@@ -262,9 +294,26 @@ impl Authentication {
     }
 }
 
+impl Unknown {
+    fn signature(&self) -> Option<hmac::Bad> {
+        match self {
+            Self::Signature(hmac::Outcome::Bad(bad)) => Some(*bad),
+            _ => None,
+        }
+    }
+}
+
+/// Who says more of himself.
+fn foremost(before: Option<Known>, caller: Known) -> Known {
+    match before {
+        Some(before) if rank(before.method) <= rank(caller.method) => before,
+        _ => caller,
+    }
+}
+
 /// The methods in the order of what they say of a caller, most first.
 fn rank(method: &str) -> usize {
-    const METHODS: [&str; 4] = [jwt::METHOD, introspection::METHOD, basic::METHOD, api_key::METHOD];
+    const METHODS: [&str; 5] = [jwt::METHOD, introspection::METHOD, basic::METHOD, hmac::METHOD, api_key::METHOD];
     METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len())
 }
 
@@ -276,6 +325,7 @@ fn challenge(unknown: &Unknown) -> String {
         | Unknown::ApiKey
         | Unknown::Password
         | Unknown::Certificate(_)
+        | Unknown::Signature(_)
         | Unknown::Unanswered
         | Unknown::Busy
         | Unknown::Pending(_) => REALM.to_owned(),

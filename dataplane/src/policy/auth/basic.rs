@@ -17,7 +17,10 @@ use ravelin_snapshot::{
     password::PasswordHash,
 };
 
-use super::memory::{self, Entry};
+use super::{
+    keyed::Scratch,
+    memory::{self, Entry},
+};
 use crate::request::Caller;
 pub(super) use verifier::Passwords;
 use verifier::{Question, Verdict};
@@ -135,7 +138,7 @@ impl Basic {
         let Some(hash) = user.map(|user| Arc::clone(&user.hash)).or_else(decoy) else { return Refused::Bad };
         Refused::Asks(Box::new(Question {
             passwords: self.passwords.clone(),
-            key: verifier::Key::of(self.owner, credential),
+            key: Scratch::default().hash(self.owner, credential),
             hash,
             password: password.to_vec(),
             nobody: user.is_none(),

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use super::{
     basic::verifier::{self, Verdict},
     external::{self, Aide, Check},
-    introspection, jwt,
+    hmac, introspection, jwt,
 };
 
 /// Something that could make the difference.
@@ -16,6 +16,8 @@ pub enum Coming {
     Password(Box<verifier::Question>),
     /// An issuer is to be asked about a token.
     Token(Box<introspection::Question>),
+    /// Of a signed request, the body is to be read or a nonce to be looked for.
+    Signature(Box<hmac::Question>),
     /// Another service is to be asked about the request.
     Check(Box<Check>),
 }
@@ -27,6 +29,7 @@ pub(super) struct Evidence {
     pub(super) keys: bool,
     pub(super) password: Option<Verdict>,
     pub(super) token: Option<introspection::Outcome>,
+    pub(super) signature: Option<hmac::Outcome>,
     pub(super) check: Option<external::Outcome>,
 }
 
@@ -45,6 +48,7 @@ impl Coming {
                 }
                 Self::Password(question) => evidence.password = Some(question.answer().await),
                 Self::Token(question) => evidence.token = Some(question.answer().await),
+                Self::Signature(question) => evidence.signature = Some(question.answer(aide.body).await),
                 Self::Check(check) => evidence.check = Some(check.answer(aide).await),
             }
         })

@@ -1,7 +1,9 @@
 //! Another service that says whether a request may pass: asked by the request's own worker, over the connections that this has
 //! to it, and remembered for as long as the policy says.
 
+mod grpc;
 mod http;
+mod protobuf;
 
 use std::{
     cell::RefCell,
@@ -12,7 +14,11 @@ use std::{
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 use ravelin_snapshot::auth::{self, ExternalProtocol};
 
-use super::memory::{self, Memory};
+use self::protobuf::Action;
+use super::{
+    body::{self, Unread},
+    memory::{self, Memory},
+};
 use crate::{
     expression::{Program, Scope},
     reject::Passed,
@@ -21,19 +27,44 @@ use crate::{
     upstream::{Pools, Upload},
 };
 
-/// Headers of an answer that go on to the backend.
-pub(super) type Copied = Vec<(HeaderName, HeaderValue)>;
+type Copied = Vec<(HeaderName, HeaderValue)>;
+
+/// What a service that lets a request pass says besides.
+#[derive(Debug, Default)]
+pub(super) struct Word {
+    /// Headers of its answer that go on to the backend.
+    pub(super) copied: Copied,
+    /// Headers of the request that do not.
+    pub(super) gone: Vec<HeaderName>,
+    /// Headers for the client.
+    told: Vec<(HeaderName, HeaderValue, Action)>,
+}
+
+impl Word {
+    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+        for (name, value, action) in &self.told {
+            grpc::set(headers, name.clone(), value.clone(), *action);
+        }
+    }
+
+    /// Bytes, about.
+    fn weight(&self) -> usize {
+        let named = |name: &HeaderName, value: &HeaderValue| name.as_str().len() + value.len() + 64;
+        let copied = self.copied.iter().map(|(name, value)| named(name, value));
+        let told = self.told.iter().map(|(name, value, _)| named(name, value));
+        let gone = self.gone.iter().map(|name| name.as_str().len() + 64);
+        copied.chain(told).chain(gone).sum()
+    }
+}
 
 /// What the service has said, or why it has said nothing.
 #[derive(Clone)]
 pub(super) enum Outcome {
-    Allowed(Arc<Copied>),
+    Allowed(Arc<Word>),
     Denied(Arc<Passed>),
     Failed,
-    /// The request's body is longer than may be sent along.
-    TooLong,
-    /// The client did not send its body to the end, or put trailers behind it.
-    Broken,
+    /// The request's body cannot be sent along.
+    Unread(Unread),
 }
 
 /// The service, as one policy asks it.
@@ -108,17 +139,13 @@ impl External {
     }
 
     /// `answered`: what a check of this request has come to.
-    pub(super) fn judge(
-        self: &Arc<Self>,
-        scope: &Scope<'_>,
-        answered: Option<&Outcome>,
-    ) -> Result<Arc<Copied>, Missing> {
+    pub(super) fn judge(self: &Arc<Self>, scope: &Scope<'_>, answered: Option<&Outcome>) -> Result<Arc<Word>, Missing> {
         let outcome = match answered {
             Some(outcome) => outcome.clone(),
             None => self.known(scope)?,
         };
         match outcome {
-            Outcome::Allowed(copied) => Ok(copied),
+            Outcome::Allowed(word) => Ok(word),
             other => Err(Missing::Is(other)),
         }
     }
@@ -145,13 +172,13 @@ impl External {
 
     fn remember(&self, key: &[u8], now: SystemTime, outcome: &Outcome) {
         let weight = match outcome {
-            Outcome::Allowed(copied) => copied.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum(),
+            Outcome::Allowed(word) => word.weight(),
             Outcome::Denied(passed) => {
                 let headers = passed.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64);
                 headers.sum::<usize>() + passed.body.len()
             }
             // Nothing has been said.
-            Outcome::Failed | Outcome::TooLong | Outcome::Broken => return,
+            Outcome::Failed | Outcome::Unread(_) => return,
         };
         let until = now + Duration::from_millis(self.said.cache_for_ms);
         let entry = Remembered { outcome: outcome.clone(), until };
@@ -166,9 +193,9 @@ impl Check {
         let mut body = None;
         if said.body_limit > 0 && !aide.body.is_empty() {
             // Invariant: the compiler admits 64 KiB at most.
-            body = match http::read(&mut aide.body.share(), said.body_limit as usize).await {
+            body = match body::read(aide.body, said.body_limit as usize).await {
                 Ok(read) => Some(read),
-                Err(outcome) => return outcome,
+                Err(unread) => return Outcome::Unread(unread),
             };
         }
         let whole = self.external.key.is_none() && said.cache_for_ms > 0 && said.body_limit > 0;
@@ -181,8 +208,11 @@ impl Check {
         }
         let external = Arc::clone(&self.external);
         let limit = Duration::from_millis(external.said.timeout_ms);
-        let asked = match &external.said.protocol {
-            ExternalProtocol::Http { path } => http::ask(&external, path, self.headers, body, aide),
+        let asked = async {
+            match &external.said.protocol {
+                ExternalProtocol::Http { path } => http::ask(&external, path, self.headers, body, aide).await,
+                ExternalProtocol::Grpc => grpc::ask(&external, &self.headers, body, self.now, aide).await,
+            }
         };
         let outcome = tokio::time::timeout(limit, asked).await.unwrap_or(Outcome::Failed);
         if let Some(key) = &self.key {

@@ -16,12 +16,15 @@ pub struct Forwarded<'p> {
     strip: bool,
     /// A name may be there several times.
     headers: Vec<(&'p HeaderName, Option<HeaderValue>)>,
+    /// Headers that the backend does not get.
+    gone: Vec<HeaderName>,
 }
 
 impl Forwarded<'_> {
     /// Whether this is one of them, under any spelling that a backend may take for the same.
     pub(crate) fn owns(&self, name: &HeaderName) -> bool {
-        self.headers.iter().any(|(ours, _)| looks_like(name, ours))
+        let mut ours = self.headers.iter().map(|(ours, _)| *ours).chain(&self.gone);
+        ours.any(|ours| looks_like(name, ours))
     }
 }
 
@@ -41,13 +44,14 @@ impl AuthPolicy {
         if let Some(external) = &self.external {
             // What a client sends under these names never passes, whatever the service says.
             headers.extend(external.copy.iter().map(|name| (name, None)));
-            let copied = admitted.copied.iter().flat_map(|copied| copied.iter());
+            let copied = admitted.word.iter().flat_map(|word| word.copied.iter());
             headers.extend(copied.filter_map(|(name, value)| {
                 let name = external.copy.iter().find(|known| *known == name)?;
                 Some((name, Some(value.clone())))
             }));
         }
-        Forwarded { strip: admitted.strip, headers }
+        let gone = admitted.word.as_ref().map(|word| word.gone.clone()).unwrap_or_default();
+        Forwarded { strip: admitted.strip, headers, gone }
     }
 
     /// Takes credentials off the upstream request and sets the headers that tell the backend about the caller: always
@@ -56,7 +60,7 @@ impl AuthPolicy {
         if let Some(authentication) = self.authentication.as_ref().filter(|_| forwarded.strip) {
             authentication.strip(upstream);
         }
-        if forwarded.headers.is_empty() {
+        if forwarded.headers.is_empty() && forwarded.gone.is_empty() {
             return;
         }
         let names: Vec<HeaderName> = upstream.keys().filter(|name| forwarded.owns(name)).cloned().collect();
@@ -80,8 +84,8 @@ impl AuthPolicy {
 }
 
 /// CGI and its heirs read `_` and `-` in a header's name as the same, and some of them every mark.
-pub(crate) fn looks_like(name: &HeaderName, ours: &HeaderName) -> bool {
+pub(crate) fn looks_like(name: &(impl AsRef<[u8]> + ?Sized), ours: &(impl AsRef<[u8]> + ?Sized)) -> bool {
     let same = |a: u8, b: u8| a == b || !(a.is_ascii_alphanumeric() || b.is_ascii_alphanumeric());
-    let (name, ours) = (name.as_str().as_bytes(), ours.as_str().as_bytes());
+    let (name, ours): (&[u8], &[u8]) = (name.as_ref(), ours.as_ref());
     name.len() == ours.len() && name.iter().zip(ours).all(|(a, b)| same(*a, *b))
 }

@@ -3,7 +3,8 @@
 
 use std::{
     cell::RefCell,
-    sync::Arc,
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -17,10 +18,13 @@ use ravelin_snapshot::{
 use serde_json::{Map, Value};
 use tokio::{
     runtime::Handle,
-    sync::{OnceCell, Semaphore},
+    sync::{OnceCell, Semaphore, watch},
 };
 
-use super::memory::{self, Memory};
+use super::{
+    keyed::{Hash, Scratch},
+    memory::{self, Memory},
+};
 use crate::{
     fetch::{self, Bounds, Form, Trust},
     request::Caller,
@@ -68,6 +72,8 @@ pub(super) struct Introspection {
     authorization: HeaderValue,
     trust: OnceCell<Trust>,
     places: Arc<Semaphore>,
+    /// Tokens that the issuer is being asked about, by a keyed hash: whoever comes with one of them waits for the same answer.
+    asked: Mutex<HashMap<Hash, Answered>>,
     /// Not a worker's; `None`: nobody is asked.
     runtime: Option<Handle>,
 }
@@ -77,6 +83,8 @@ pub struct Question {
     introspection: Arc<Introspection>,
     token: Vec<u8>,
 }
+
+type Answered = watch::Receiver<Option<Outcome>>;
 
 struct Remembered {
     /// `None`: it is no good.
@@ -116,6 +124,7 @@ impl Introspection {
             authorization,
             trust: OnceCell::new(),
             places: Arc::new(Semaphore::new(MAX_ASKED)),
+            asked: Mutex::default(),
             runtime: runtime.cloned(),
             said: said.clone(),
         }))
@@ -177,6 +186,11 @@ impl Introspection {
         MEMORY.with_borrow_mut(|memory| memory.put(self.owner, token, entry, weight));
     }
 
+    fn asked(&self) -> MutexGuard<'_, HashMap<Hash, Answered>> {
+        // Invariant: whoever panicked here left the map whole.
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn ask(&self, token: &[u8]) -> Option<Outcome> {
         let trust = match self.url.https {
             true => Some(self.trust.get_or_try_init(|| Trust::new(self.said.authorities.as_deref())).await),
@@ -202,14 +216,43 @@ impl Introspection {
 impl Question {
     /// Beside the workers.
     pub(super) async fn answer(self) -> Outcome {
+        let Some(mut answered) = self.join() else { return Outcome::Failed };
+        let answered = answered.wait_for(Option::is_some).await;
+        answered.ok().and_then(|answered| answered.clone()).unwrap_or(Outcome::Failed)
+    }
+
+    /// `None`: nobody can be asked, or too many are.
+    fn join(self) -> Option<Answered> {
         let Self { introspection, token } = self;
-        let Some(runtime) = introspection.runtime.clone() else { return Outcome::Failed };
-        let Ok(place) = Arc::clone(&introspection.places).try_acquire_owned() else { return Outcome::Failed };
-        let asked = runtime.spawn(async move {
+        let hash = Scratch::default().hash(introspection.owner, &token);
+        let mut asked = introspection.asked();
+        let free = match asked.entry(hash) {
+            Entry::Occupied(known) => return Some(known.get().clone()),
+            Entry::Vacant(free) => free,
+        };
+        let runtime = introspection.runtime.clone()?;
+        let place = Arc::clone(&introspection.places).try_acquire_owned().ok()?;
+        let (tell, told) = watch::channel(None);
+        free.insert(told.clone());
+        drop(asked);
+        let left = Left { introspection, hash };
+        drop(runtime.spawn(async move {
             let _place = place;
-            introspection.ask(&token).await
-        });
-        asked.await.ok().flatten().unwrap_or(Outcome::Failed)
+            tell.send_replace(left.introspection.ask(&token).await);
+        }));
+        Some(told)
+    }
+}
+
+/// A question that is under way, until it is dropped.
+struct Left {
+    introspection: Arc<Introspection>,
+    hash: Hash,
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.introspection.asked().remove(&self.hash);
     }
 }
 
@@ -252,4 +295,54 @@ fn encoded(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use ravelin_snapshot::Secret;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        time::timeout,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_who_come_with_one_token_at_once_wait_for_one_answer() {
+        let issuer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let said = IntrospectionMethod {
+            endpoint: format!("http://{}/", issuer.local_addr().unwrap()),
+            authorities: None,
+            client_id: None,
+            client_secret: Secret::new("hunter2"),
+            cache_for_ms: 0,
+            timeout_ms: 30_000,
+            allow_on_failure: false,
+        };
+        let method = Introspection::compile(&said, None, Some(&Handle::current())).unwrap();
+        let ask = |token: &[u8]| Question { introspection: Arc::clone(&method), token: token.to_vec() }.answer();
+        // Beyond what may be under way at once, were each a question of its own.
+        let all = join_all((0..2 * MAX_ASKED).map(|_| ask(b"one")).chain([ask(b"other")]));
+        let answer = async {
+            for _ in ["one", "other"] {
+                let (mut stream, _) = issuer.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"access_token") {
+                    assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+                }
+                let body = "{\"active\": true, \"sub\": \"ada\"}";
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        };
+        let both = timeout(Duration::from_secs(30), async { tokio::join!(all, answer).0 });
+        let answers = both.await.unwrap();
+        assert!(answers.iter().all(|outcome| matches!(outcome, Outcome::Active { caller, .. } if caller.id == "ada")));
+        while !method.asked().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(method.places.available_permits(), MAX_ASKED);
+    }
 }

@@ -13,9 +13,9 @@ use std::{
     },
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use foldhash::fast::RandomState;
 
+use super::keyed::{Hash, Scratch};
 use crate::request::Caller;
 
 /// Bytes of tokens that a thread remembers, at most. A caller takes a few times the bytes of its token.
@@ -40,20 +40,16 @@ pub(super) struct Entry {
     pub(super) caller: Arc<Caller>,
 }
 
-type Hash = [u8; 32];
 type Entries<E> = HashMap<Hash, (E, usize), RandomState>;
 
 /// Two generations: when the younger is full, the older is forgotten; what is asked for becomes young again.
 pub(super) struct Memory<E> {
-    /// The key of the hash, then what is to be hashed.
-    scratch: Vec<u8>,
+    scratch: Scratch,
     young: Entries<E>,
     old: Entries<E>,
     /// Of the young, bytes.
     weight: usize,
 }
-
-const KEY: usize = 32;
 
 thread_local! {
     static MEMORY: RefCell<Memory<Entry>> = RefCell::new(Memory::new());
@@ -70,17 +66,14 @@ pub(super) fn put(method: u64, token: &[u8], entry: Entry) {
 
 impl<E> Memory<E> {
     pub(super) fn new() -> Self {
-        let mut scratch = vec![0; KEY];
-        // Without randomness from the system nothing here is safe, TLS included.
-        getrandom::fill(&mut scratch).expect("the system has random bytes (invariant)");
-        Self { scratch, young: HashMap::default(), old: HashMap::default(), weight: 0 }
+        Self { scratch: Scratch::default(), young: HashMap::default(), old: HashMap::default(), weight: 0 }
     }
 
     pub(super) fn get<T>(&mut self, method: u64, token: &[u8], good: impl FnOnce(&E) -> Option<T>) -> Option<T> {
         if self.young.is_empty() && self.old.is_empty() {
             return None;
         }
-        let hash = self.hash(method, token);
+        let hash = self.scratch.hash(method, token);
         if let Some((entry, weight)) = self.old.remove(&hash) {
             self.insert(hash, entry, weight);
         }
@@ -95,7 +88,7 @@ impl<E> Memory<E> {
 
     /// `weight`: the bytes that are remembered, about.
     pub(super) fn put(&mut self, method: u64, token: &[u8], entry: E, weight: usize) {
-        let hash = self.hash(method, token);
+        let hash = self.scratch.hash(method, token);
         self.insert(hash, entry, weight + ENTRY);
     }
 
@@ -108,16 +101,6 @@ impl<E> Memory<E> {
         if let Some((_, before)) = self.young.insert(hash, (entry, weight)) {
             self.weight -= before;
         }
-    }
-
-    fn hash(&mut self, method: u64, token: &[u8]) -> Hash {
-        self.scratch.truncate(KEY);
-        self.scratch.extend_from_slice(&method.to_ne_bytes());
-        self.scratch.extend_from_slice(token);
-        // Invariant: SHA-256 is 32 bytes.
-        let hash = digest(&SHA256, &self.scratch).as_ref().try_into().expect("32 bytes (invariant)");
-        self.scratch[KEY..].fill(0); // no token stays
-        hash
     }
 }
 
@@ -142,8 +125,6 @@ mod tests {
         assert_eq!(until(&mut memory, 2, b"a"), None);
         assert_eq!((until(&mut memory, 1, b"b"), memory.young.len()), (None, 1));
         assert_eq!(memory.weight, 1 + ENTRY);
-        assert_eq!(memory.scratch.len(), KEY + 9);
-        assert!(memory.scratch[KEY..].iter().all(|byte| *byte == 0));
     }
 
     #[test]

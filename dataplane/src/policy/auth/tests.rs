@@ -16,7 +16,8 @@ use crate::request::Scheme;
 
 fn key(text: &str, id: &str, expires: Option<i64>) -> ApiKey {
     let sha256: String = digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    ApiKey { sha256: Secret::new(sha256), id: id.into(), scopes: vec![], groups: vec![], plan: String::new(), expires }
+    let sha256 = Secret::new(sha256);
+    ApiKey { name: id.into(), sha256, id: id.into(), scopes: vec![], groups: vec![], plan: String::new(), expires }
 }
 
 fn policy() -> auth::AuthPolicy {
@@ -42,7 +43,7 @@ fn policy() -> auth::AuthPolicy {
 }
 
 fn compile(said: &auth::AuthPolicy) -> AuthPolicy {
-    AuthPolicy::compile(&ObjectKey::new("n", "p"), said, None, &Outside::default()).unwrap()
+    AuthPolicy::compile(&ObjectKey::new("n", "p"), &Arc::new(said.clone()), None, &Outside::default()).unwrap()
 }
 
 struct Asked {
@@ -68,9 +69,11 @@ impl Asked {
         let view = RequestView {
             method: &Method::GET,
             path: self.path,
+            raw: self.path,
             query: self.query,
             headers: &self.map(),
             host: "h",
+            authority: "h",
             scheme: Scheme::Http,
             id: "",
             source: self.source.parse().unwrap(),

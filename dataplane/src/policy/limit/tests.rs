@@ -78,9 +78,11 @@ fn admitted<'t>(
     let view = RequestView {
         method,
         path: "/",
+        raw: "/",
         query: "",
         headers: &headers,
         host: "shop.example",
+        authority: "shop.example",
         scheme: Scheme::Http,
         id: "1",
         source: SocketAddr::from(([192, 0, 2, 1], 4)),

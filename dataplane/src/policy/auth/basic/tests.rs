@@ -3,10 +3,7 @@ use std::future::Future;
 use ravelin_snapshot::{ObjectKey, Secret};
 use tokio::time::timeout;
 
-use super::{
-    verifier::{Key, Passwords},
-    *,
-};
+use super::{verifier::Passwords, *};
 
 // Made by the `crypt` of libxcrypt and by the reference implementation of Argon2.
 const ADA: &str = "$2y$04$WvvTPHKwdBJ3uk0Z37EMR.1JAqDrIkTwmEP9eT1zusSukCck2G.9u";
@@ -140,7 +137,7 @@ use tokio::runtime::Handle;
 fn asked(passwords: &Arc<Passwords>, number: usize, from: &str) -> impl Future<Output = Verdict> + use<> {
     let question = Question {
         passwords: Some(Arc::clone(passwords)),
-        key: Key::of(0, &number.to_ne_bytes()),
+        key: Scratch::default().hash(0, &number.to_ne_bytes()),
         hash: Arc::new(PasswordHash::parse(ADA).unwrap()),
         password: PASSWORD.into(),
         nobody: false,

@@ -4,12 +4,11 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::IpAddr,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use aws_lc_rs::hmac;
 use ravelin_snapshot::password::{Argon2Hash, Argon2Variant, PasswordHash};
 use subtle::ConstantTimeEq;
 use tokio::{
@@ -18,6 +17,8 @@ use tokio::{
     task::spawn_blocking,
     time::timeout,
 };
+
+use super::super::keyed::Hash;
 
 /// Passwords that wait to be verified, at most; and such of one client.
 const MAX_WAITING: usize = 64;
@@ -42,7 +43,7 @@ pub(in crate::policy::auth) struct Passwords {
 
 #[derive(Default)]
 struct Waiting {
-    by_key: HashMap<Key, watch::Receiver<Option<Verdict>>>,
+    by_key: HashMap<Hash, watch::Receiver<Option<Verdict>>>,
     of_client: HashMap<IpAddr, usize>,
 }
 
@@ -54,30 +55,11 @@ pub(in crate::policy::auth) enum Verdict {
     Busy,
 }
 
-/// A credential of a policy, by a keyed hash.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key([u8; 32]);
-
-impl Key {
-    pub(super) fn of(owner: u64, credential: &[u8]) -> Self {
-        static SECRET: LazyLock<hmac::Key> = LazyLock::new(|| {
-            let mut secret = [0; 32];
-            // Without randomness from the system nothing here is safe, TLS included.
-            getrandom::fill(&mut secret).expect("the system has random bytes (invariant)");
-            hmac::Key::new(hmac::HMAC_SHA256, &secret)
-        });
-        let mut context = hmac::Context::with_key(&SECRET);
-        context.update(&owner.to_ne_bytes());
-        context.update(credential);
-        // Invariant: HMAC-SHA256 is 32 bytes.
-        Self(context.sign().as_ref().try_into().expect("32 bytes (invariant)"))
-    }
-}
-
 /// A password that is to be verified.
 pub struct Question {
     pub(super) passwords: Option<Arc<Passwords>>,
-    pub(super) key: Key,
+    /// Of the credential.
+    pub(super) key: Hash,
     pub(super) hash: Arc<PasswordHash>,
     pub(super) password: Vec<u8>,
     /// There is no such user: it takes as long, and is bad.
@@ -203,7 +185,7 @@ fn client(address: IpAddr) -> IpAddr {
 /// A place among those who wait, until it is dropped.
 struct Left {
     passwords: Arc<Passwords>,
-    key: Key,
+    key: Hash,
     from: IpAddr,
 }
 

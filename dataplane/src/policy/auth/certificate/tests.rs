@@ -51,9 +51,11 @@ fn judge(
     let view = RequestView {
         method: &Method::GET,
         path: "/",
+        raw: "/",
         query: "",
         headers: &HeaderMap::new(),
         host: "a.example",
+        authority: "a.example",
         scheme,
         id: "",
         source: "192.0.2.1:1".parse().unwrap(),

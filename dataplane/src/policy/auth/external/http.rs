@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 
-use super::{Aide, Copied, External, Outcome};
+use super::{Aide, Copied, External, Outcome, Word};
 use crate::{
     reject::Passed,
     request::{RequestView, X_REQUEST_ID},
@@ -22,7 +22,7 @@ use crate::{
 const MAX_ANSWER: usize = 64 << 10;
 
 /// What is about the connection or the form of an answer, and not about what it says.
-const OWN: [HeaderName; 9] = [
+pub(super) const OWN: [HeaderName; 9] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::TE,
@@ -65,6 +65,13 @@ pub(super) fn headers(external: &External, request: &RequestView<'_>) -> HeaderM
     headers
 }
 
+/// What [`headers`] says besides those that are named.
+pub(super) fn is_ours(name: &HeaderName) -> bool {
+    const OURS: [&str; 5] =
+        ["x-forwarded-method", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-for"];
+    OURS.contains(&name.as_str())
+}
+
 /// All that is sent and could make a difference, as bytes that nothing else comes to.
 pub(super) fn sent(headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
     let mut bytes = b"all ".to_vec();
@@ -80,20 +87,6 @@ pub(super) fn sent(headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
     }
     add(body);
     bytes
-}
-
-/// The whole of a body, which is to be read again afterwards.
-pub(super) async fn read(body: &mut Upload, most: usize) -> Result<Bytes, Outcome> {
-    let mut read = Vec::new();
-    while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await else { break };
-        let data = frame.map_err(|_| Outcome::Broken)?.into_data().map_err(|_| Outcome::Broken)?;
-        if read.len() + data.len() > most {
-            return Err(Outcome::TooLong);
-        }
-        read.extend_from_slice(&data);
-    }
-    if body.rewind() { Ok(read.into()) } else { Err(Outcome::Broken) }
 }
 
 pub(super) async fn ask(
@@ -153,7 +146,7 @@ async fn heard(external: &External, answer: Response<Box<UpstreamBody>>) -> Outc
         read.extend_from_slice(&data);
     }
     if head.status.is_success() {
-        return Outcome::Allowed(Arc::new(copied(external, &head.headers)));
+        return Outcome::Allowed(Arc::new(Word { copied: copied(external, &head.headers), ..Word::default() }));
     }
     Outcome::Denied(Arc::new(passed(head.status, head.headers, read.into())))
 }

@@ -74,8 +74,7 @@ impl Answered {
 /// through many hands.
 pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<Request<Upload>>) -> Answered {
     let table = worker.table();
-    let mut id = request::keep(request.headers()).unwrap_or_else(|| worker.request_id());
-    id.set_sensitive(true); // never the same again: no table of HTTP/2 is to be filled with such, and searched
+    let id = id_of(worker, &request);
     let grpc = headers::is_grpc(&request);
     let web = grpc.then(|| Web::of(request.headers())).flatten();
     let head = request.method() == Method::HEAD;
@@ -87,7 +86,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
     request.body().count(|| record.borrow_mut().received());
     let target = Target::read(&request, connection, id.clone(), &settings.trusted_proxies, &settings.bounds);
     let homeward = Cell::new(None);
-    let mut answered = match &target {
+    let answered = match &target {
         Ok(target) => {
             record.borrow_mut().target(target);
             let table = &*table;
@@ -111,13 +110,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
             Err(reject.clone())
         }
     };
-    if let (Some(websocket), Ok(answer)) = (websocket, &answered)
-        && !websocket.may_have(answer)
-    {
-        // A plain answer, of ours or of a backend's, to who asked for another protocol.
-        let ours = matches!(answer.body(), AnswerBody::Own(_));
-        answered = Err(if ours { Reason::BadRequest } else { Reason::BackendRefused }.into());
-    }
+    let answered = as_asked(answered, websocket);
     let malformed =
         matches!(&answered, Err(reject) if matches!(reject.reason, Reason::BadRequest | Reason::HeadersTooLarge));
     let mut answer = answered.unwrap_or_else(|reject| {
@@ -139,6 +132,26 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
         headers::without_content(&mut answer, head);
     }
     Answered { answer: record.into_inner().answer(answer), id } // counted and logged when its body has ended
+}
+
+/// The client's own id, or a fresh one.
+fn id_of(worker: &Worker, request: &Request<Upload>) -> HeaderValue {
+    let mut id = request::keep(request.headers()).unwrap_or_else(|| worker.request_id());
+    id.set_sensitive(true); // never the same again: no table of HTTP/2 is to be filled with such, and searched
+    id
+}
+
+/// A plain answer, of ours or of a backend's, is none to who asked for another protocol.
+fn as_asked(
+    answered: Result<Response<AnswerBody>, Reject>,
+    websocket: Option<WebSocket>,
+) -> Result<Response<AnswerBody>, Reject> {
+    let (Some(websocket), Ok(answer)) = (websocket, &answered) else { return answered };
+    if websocket.may_have(answer) {
+        return answered;
+    }
+    let ours = matches!(answer.body(), AnswerBody::Own(_));
+    Err(if ours { Reason::BadRequest } else { Reason::BackendRefused }.into())
 }
 
 impl<'a> Exchange<'a> {

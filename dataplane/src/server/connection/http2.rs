@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, header};
+use http::{HeaderMap, Request, header};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -78,10 +78,7 @@ pub(super) async fn serve(line: Line, stream: Stream) {
                 if asks {
                     WebSocket::answer(answer);
                 }
-                let date = answer.headers_mut().entry(header::DATE).or_insert_with(|| line.worker.date_value());
-                // Another one each second: the table of a connection (RFC 7541) would be full of old ones, and all of them
-                // looked at for each answer.
-                date.set_sensitive(true);
+                date(answer.headers_mut(), &line);
             }
             drop(open);
             answered
@@ -120,6 +117,12 @@ pub(super) async fn serve(line: Line, stream: Stream) {
     if let Some(Err(error)) = whole.await {
         tracing::debug!(peer = %line.connection.peer, %error, "a connection broke");
     }
+}
+
+/// There is another one each second: the table of a connection (RFC 7541) would be full of old ones, and all of them looked at
+/// for each answer.
+fn date(answer: &mut HeaderMap, line: &Line) {
+    answer.entry(header::DATE).or_insert_with(|| line.worker.date_value()).set_sensitive(true);
 }
 
 /// Runs the streams of one connection on its thread. A stream whose client does not take its answer is reset: it would

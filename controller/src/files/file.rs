@@ -9,7 +9,7 @@ use super::{
     document::{self, object_of},
     finding::{FileFinding, error},
     schema::{self, Flaw, Found},
-    yaml::{Content, Document, Node, Place, SyntaxError, documents},
+    yaml::{Content, Document, Entry, Node, Place, SyntaxError, documents},
 };
 use crate::{
     compile,
@@ -44,11 +44,12 @@ impl Reading {
 
 /// Reads a file that is called `name` in messages. Objects that are known to be sound are not compiled for it again.
 pub(super) fn read(name: &str, text: &str, is_known: &dyn Fn(&AnyObject) -> bool) -> Reading {
-    let mut reader = Reader { name, is_known, reading: Reading::default(), seen: BTreeMap::new(), unknown: false };
+    let mut reader =
+        Reader { name, is_known, reading: Reading::default(), seen: BTreeMap::new(), policies: 0, lost: false };
     for document in documents(text) {
         reader.document(document);
     }
-    if reader.unknown {
+    if !reader.reading.is_sound() {
         reader.close_for_unknown_policies(text);
     }
     let findings = &mut reader.reading.findings;
@@ -68,8 +69,10 @@ struct Reader<'a> {
     is_known: &'a dyn Fn(&AnyObject) -> bool,
     reading: Reading,
     seen: BTreeMap<ObjectRef, Place>,
-    /// A document could not be read far enough to say what it is.
-    unknown: bool,
+    /// Policies that were read, as far as they could be.
+    policies: usize,
+    /// A policy was not read, though it does not look like one.
+    lost: bool,
 }
 
 impl Reader<'_> {
@@ -77,29 +80,41 @@ impl Reader<'_> {
         let Document { root, error } = document;
         let Some(root) = root else {
             if let Some(error) = error {
-                self.unknown = true;
                 self.tell(None, document::of_syntax(&error), Reason::Unreadable);
             }
             return;
         };
-        // `kubectl get -o yaml` of several objects.
-        let is_list = root.get("kind").and_then(Node::text) == Some("List");
-        match root.get("items").map(|items| &items.content) {
-            Some(Content::List(items)) if is_list => {
-                for item in items {
-                    self.object(item.clone(), None);
-                }
-                if let Some(error) = error {
-                    self.unknown = true;
-                    self.tell(None, document::of_syntax(&error), Reason::Unreadable);
-                }
-            }
-            _ => self.object(root, error.as_ref()),
+        let errors =
+            |reading: &Reading| reading.findings.iter().filter(|f| f.finding.severity == Severity::Error).count();
+        let told = errors(&self.reading);
+        let again = root.repeated().and_then(|entry| Some(repeated(entry, entry.repeated?)));
+        self.root(root, error.as_ref());
+        // Whatever kind it has: a `---` that is missing makes one document of two, and the second is lost.
+        if errors(&self.reading) == told
+            && let Some(flaw) = again
+        {
+            self.tell(None, flaw, Reason::Invalid);
+        }
+    }
+
+    /// An object, or a list of them.
+    fn root(&mut self, root: Node, syntax: Option<&SyntaxError>) {
+        let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
+        let Some(items) = items_of(kind, &root) else { return self.object(root, syntax) };
+        // An API server leaves out what its items are.
+        let of_policies = ["AuthPolicyList", "RateLimitPolicyList"].contains(&kind);
+        self.lost |= of_policies && items.iter().any(|item| item.get("kind").is_none());
+        for item in items {
+            self.root(item.clone(), None);
+        }
+        if let Some(error) = syntax {
+            self.tell(None, document::of_syntax(error), Reason::Unreadable);
         }
     }
 
     fn object(&mut self, root: Node, syntax: Option<&SyntaxError>) {
         let Some((kind, wrong)) = self.identify(&root, syntax) else { return };
+        self.policies += usize::from(matches!(kind, Kind::AuthPolicy | Kind::RateLimitPolicy));
         let (object, flaws) = object_of(kind, &root, wrong, syntax);
         let reference = object.reference();
         if let Some(first) = self.seen.get(&reference) {
@@ -130,7 +145,6 @@ impl Reader<'_> {
         let (Some(version), Some(kind)) = (word("apiVersion"), word("kind")) else {
             let lacking = if word("kind").is_none() { "kind" } else { "apiVersion" };
             let flaw = syntax.map_or_else(|| lacks(root, lacking), document::of_syntax);
-            self.unknown = true;
             self.tell(None, flaw, if syntax.is_some() { Reason::Unreadable } else { Reason::Invalid });
             return None;
         };
@@ -171,8 +185,7 @@ impl Reader<'_> {
     /// speaks of more policies than were read, all namespaces that it speaks of are closed.
     fn close_for_unknown_policies(&mut self, text: &str) {
         let policies = values_of(text, "kind").filter(|kind| ["AuthPolicy", "RateLimitPolicy"].contains(kind)).count();
-        let is_policy = |item: &&Item| matches!(item.object.kind(), Kind::AuthPolicy | Kind::RateLimitPolicy);
-        if policies <= self.reading.items.iter().filter(is_policy).count() {
+        if policies <= self.policies && !self.lost {
             return;
         }
         let mut namespaces: BTreeSet<String> =
@@ -207,6 +220,23 @@ pub(super) fn closing_policy(namespace: String, file: &str) -> AnyObject {
         remedy: "correct the file".to_owned(),
     });
     AnyObject::AuthPolicy(object)
+}
+
+/// The items of `kubectl get -o yaml` of several objects, and of lists that have a kind of their own.
+fn items_of<'a>(kind: &str, root: &'a Node) -> Option<&'a [Node]> {
+    let Content::List(items) = &root.get("items")?.content else { return None };
+    let of = kind.strip_suffix("List")?;
+    let is_ours = of.is_empty() || Kind::ALL.into_iter().any(|kind| kind.as_str() == of);
+    (is_ours || items.iter().any(|item| item.get("kind").is_some())).then_some(items)
+}
+
+fn repeated(entry: &Entry, again: Place) -> Flaw {
+    Flaw {
+        place: again,
+        field: String::new(),
+        message: format!("a key is there twice, first in line {}", entry.place.line),
+        remedy: "remove one of the two, or write `---` between two objects".to_owned(),
+    }
 }
 
 fn lacks(root: &Node, field: &str) -> Flaw {

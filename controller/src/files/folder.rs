@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use ravelin_snapshot::Digest;
@@ -45,8 +45,8 @@ pub(super) struct Folder {
     findings: Vec<FileFinding>,
     /// What is there, cannot be looked at and never could: nobody knows what it protects.
     blind: Option<PathBuf>,
-    /// There are files that should be looked at again in a moment, whether or not anybody speaks of them.
-    pub(super) unsettled: bool,
+    /// When it should be looked at again, whether or not anybody speaks of a change.
+    pub(super) unsettled: Option<Duration>,
     settling: Settling,
     /// It was looked at before, and a world was made of it.
     begun: bool,
@@ -59,8 +59,8 @@ type Holders = Vec<Arc<Path>>;
 #[derive(Debug, Default)]
 struct Known {
     stamp: Option<Stamp>,
-    /// Of the bytes that were last judged.
-    digest: Option<Digest>,
+    /// The bytes that were last judged, or why there were none.
+    judged: Option<Digest>,
     /// Whether what is served passed the whole check. What never did is served as far as it is sound.
     passed: bool,
     /// Whether it was ever read, so that something stays when it no longer can be.
@@ -95,11 +95,8 @@ impl Stamp {
         std::fs::metadata(path).ok().map(|metadata| Self::from(&metadata))
     }
 
-    /// Written to a moment ago, as far as clocks can be trusted.
-    fn is_younger_than(&self, limit: Duration) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let modified = Duration::new(self.modified.0.try_into().unwrap_or(0), self.modified.1.try_into().unwrap_or(0));
-        now.checked_sub(modified).is_some_and(|age| age < limit)
+    fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
     }
 }
 
@@ -121,10 +118,14 @@ pub(super) struct Touched {
     /// All of them.
     pub(super) all: bool,
     pub(super) changed: HashSet<PathBuf>,
-    /// Files that were moved here, whole.
+    /// Files and folders that were moved here, whole.
     pub(super) moved: HashSet<PathBuf>,
-    /// Somebody is in the middle of writing them.
-    pub(super) being_written: HashSet<PathBuf>,
+    /// Files that were written to and closed, and not written to since.
+    pub(super) closed: HashSet<PathBuf>,
+    /// Files that somebody opened, if only we: all that happened to them before is known.
+    pub(super) opened: HashSet<PathBuf>,
+    /// Somebody is in the middle of writing them, since when.
+    pub(super) being_written: HashMap<PathBuf, Instant>,
 }
 
 impl Folder {
@@ -138,7 +139,7 @@ impl Folder {
             model: Model::default(),
             findings: Vec::new(),
             blind: None,
-            unsettled: false,
+            unsettled: None,
             settling: Settling::default(),
             begun: false,
         }
@@ -157,18 +158,16 @@ impl Folder {
         let mut listing = walk(&self.root, self.max_files, enter);
         listing.hide_lost(|link| self.files.keys().any(|path| path.starts_with(link)));
         let Some(touched) = self.when_settled(&listing, touched) else {
-            self.unsettled = true;
+            self.unsettled = self.next_look(&touched.being_written);
             return false;
         };
+        self.tell_of_open_files(&mut listing, &touched);
         let mut changed = !self.begun || listing.findings != self.findings;
         self.findings.clone_from(&listing.findings);
-        self.unsettled = false;
         for path in self.files.keys().filter(|path| !listing.keeps(path)).cloned().collect::<Vec<_>>() {
             if self.is_gone(&path) {
                 changed = true;
                 self.forget(&path);
-            } else {
-                self.unsettled |= listing.complete;
             }
         }
         let unknown =
@@ -177,39 +176,55 @@ impl Folder {
         changed |= self.blind != blind;
         self.blind = blind;
         for (path, stamp) in &listing.files {
-            let in_hand = self.is_in_hand(path, stamp, &touched);
-            self.unsettled |= in_hand;
-            if !in_hand && !touched.being_written.contains(path) {
-                changed |= self.look(path, *stamp, &touched);
+            let target = listing.target(path);
+            if !touched.being_written.contains_key(target) && !self.is_in_doubt(path) {
+                changed |= self.look(path, target, *stamp, &touched);
             } else if !self.begun {
-                // Written to for long, from the start.
+                // In hand from the start.
                 self.files.entry(path.as_path().into()).or_default().blind = true;
             }
         }
         self.begun = true;
+        self.unsettled = self.next_look(&touched.being_written);
         changed
     }
 
     /// Reads a file again if it may have changed.
-    fn look(&mut self, path: &Path, stamp: Stamp, touched: &Touched) -> bool {
+    fn look(&mut self, path: &Path, target: &Path, stamp: Stamp, touched: &Touched) -> bool {
         let known = self.files.entry(path.into()).or_default();
-        if known.stamp == Some(stamp) && !touched.all && !touched.changed.contains(path) {
+        let seen = self.settling.sights.get(path);
+        let is_spoken_of = touched.all || touched.changed.contains(path) || touched.changed.contains(target);
+        if known.stamp == Some(stamp) && seen.is_none() && !is_spoken_of {
             return false;
         }
         let name = path.display().to_string();
         let text = read_text(path);
-        if Stamp::of(path) != Some(stamp) {
-            // Changed since it was listed: nobody knows whether that was read before it, after it or in the middle of it.
-            self.unsettled = true;
-            known.blind |= !self.begun;
+        let digest = digest_of(&text);
+        let may_count = match seen {
+            Some(seen) => seen.digest == digest,
+            None => {
+                self.settling.patience.is_zero()
+                    || known.judged == Some(digest)
+                    || touched.came_whole(path, target, &stamp)
+            }
+        };
+        if Stamp::of(path) != Some(stamp) || !may_count {
+            // Changed since it was looked at: nobody knows whether that was read before it, after it or in the middle of it.
+            self.settling.sights.remove(path);
+            self.settling.in_motion = true;
+            known.stamp = None;
+            known.blind |= !self.begun && !known.read;
             return false;
         }
+        self.settling.sights.remove(path);
         known.stamp = Some(stamp);
+        if known.judged == Some(digest) {
+            return false;
+        }
+        known.judged = Some(digest);
         let text = match text {
             Ok(text) => text,
             Err(failure) => {
-                // Judged anew when it can be read again, even if it then says what it said before.
-                known.digest = None;
                 known.blind = !known.read && path.exists();
                 let findings = vec![FileFinding::unreadable(&name, failure.message, failure.remedy)];
                 let changed = known.findings != findings;
@@ -218,11 +233,6 @@ impl Folder {
             }
         };
         (known.read, known.blind) = (true, false);
-        let digest = Digest::of(text.as_bytes());
-        if known.digest == Some(digest) {
-            return false;
-        }
-        known.digest = Some(digest);
         let passed = known.passed;
         // What is served and was sound is sound.
         let is_known = |object: &AnyObject| passed && self.model.holds(object);
@@ -350,6 +360,15 @@ impl Folder {
             FileFinding::new(&path.display().to_string(), place, Some(reference.clone()), finding)
         });
         told.collect()
+    }
+}
+
+/// Of a text, or of why there is none.
+fn digest_of(outcome: &Result<String, Unreadable>) -> Digest {
+    match outcome {
+        Ok(text) => Digest::of(text.as_bytes()),
+        // No text begins so.
+        Err(failure) => Digest::of(&[b"\xff", failure.message.as_bytes()].concat()),
     }
 }
 

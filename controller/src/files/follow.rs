@@ -1,7 +1,7 @@
 //! Follows a folder: from events of the file system to worlds.
 //!
-//! Events say only *that* something may have changed; what changed, the folder itself says. A file that is being written
-//! is left alone until it is closed, so that no half of it is ever read.
+//! Events say only *that* something may have changed; what changed, the folder itself says. A file that is known to be written
+//! is left alone until it is closed, however long that takes; what nobody told of has to rest first (`folder/settle.rs`).
 
 mod events;
 
@@ -26,8 +26,7 @@ use events::Events;
 const QUIET: Duration = Duration::from_millis(4);
 /// However busy the folder is, a world is sent after this time.
 const LONGEST_BURST: Duration = Duration::from_millis(40);
-/// What was written to or removed this short ago may be in the middle of its change. It is looked at again after this time, and
-/// until then nothing of the folder is taken over (`folder/settle.rs`).
+/// What counts must have been seen twice, this long after each other.
 const SETTLING: Duration = Duration::from_millis(50);
 /// The folder is looked at this often even if nobody says that it changed: events get lost, and some file systems have none.
 const LOOK_ANYWAY: Duration = Duration::from_secs(10);
@@ -61,11 +60,8 @@ pub async fn follow(root: PathBuf, worlds: watch::Sender<Option<Arc<World>>>) ->
             tell(&world, &mut told);
             worlds.send_replace(Some(Arc::new(world)));
         }
-        let patience = match &state {
-            state if state.folder.unsettled => SETTLING,
-            state if state.watches.complete => LOOK_ANYWAY,
-            _ => LOOK_WITHOUT_EVENTS,
-        };
+        let anyway = if state.watches.complete { LOOK_ANYWAY } else { LOOK_WITHOUT_EVENTS };
+        let patience = state.folder.unsettled.map_or(anyway, |wait| wait.min(anyway));
         touched = tokio::select! {
             () = worlds.closed() => return Ok(()),
             touched = gather(&events, patience) => touched,
@@ -86,7 +82,6 @@ fn tell(world: &World, told: &mut Vec<FileFinding>) {
 
 /// Waits for a change and for those that come with it.
 async fn gather(events: &Events, patience: Duration) -> Touched {
-    let patience = events.next_expiry().map_or(patience, |expiry| patience.min(expiry));
     if timeout(patience, events.changed()).await.is_ok() {
         let latest = Instant::now() + LONGEST_BURST;
         while let Ok(Ok(())) = timeout_at(latest, timeout(QUIET, events.changed())).await {}

@@ -1,8 +1,9 @@
 //! Files, folders or the standard input, read once: for `check` and `explain`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io::Read,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -24,6 +25,8 @@ pub struct Once {
     pub positions: Positions,
     /// Whether all that was named could be read at all, well-formed or not.
     pub complete: bool,
+    /// Device and inode of the files that were read: one that is named twice says its things once.
+    seen: HashSet<(u64, u64)>,
 }
 
 /// Where objects and their fields stand.
@@ -68,6 +71,9 @@ pub fn read_text_once(name: &str, text: impl Read) -> Once {
 
 impl Once {
     fn file(&mut self, path: &Path) {
+        if std::fs::metadata(path).is_ok_and(|file| file.is_file() && !self.seen.insert((file.dev(), file.ino()))) {
+            return;
+        }
         self.take(&path.display().to_string(), read_text(path));
     }
 

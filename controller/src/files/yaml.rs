@@ -140,6 +140,17 @@ impl Node {
         }
     }
 
+    /// The first entry here or below whose key stands twice in its map.
+    pub(crate) fn repeated(&self) -> Option<&Entry> {
+        match &self.content {
+            Content::List(items) => items.iter().find_map(Self::repeated),
+            Content::Map(entries) => {
+                entries.iter().find_map(|e| e.repeated.map_or_else(|| e.value.repeated(), |_| Some(e)))
+            }
+            _ => None,
+        }
+    }
+
     /// What `kubectl` would send; what has no meaning in JSON becomes null.
     pub(crate) fn to_json(&self) -> Value {
         match &self.content {

@@ -236,6 +236,67 @@ fn a_policy_that_is_lost_in_a_syntax_error_closes_the_namespaces_of_its_file() {
     assert!(!reading.is_sound());
 }
 
+const BACKEND: &str = "apiVersion: ravelin.dev/v1alpha1\nkind: Backend\nmetadata: {name: b}\nspec:\n  endpoints: [{address: 127.0.0.1, port: 1}]\n";
+const FOREIGN: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {}\n";
+
+#[test]
+fn a_key_that_is_there_twice_is_an_error_in_a_document_of_any_kind() {
+    let gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: x}\n";
+    let list = "apiVersion: v1\nkind: List\nitems: []\nitems: []\n".to_owned();
+    for text in [format!("{FOREIGN}{AUTH}"), format!("{gateway}{AUTH}"), list, format!("{FOREIGN}x: {{a: 1, a: 2}}\n")]
+    {
+        let reading = read("f.yaml", &text);
+        assert!(!reading.is_sound(), "{text}");
+        assert!(reading.findings.iter().any(|f| f.finding.message.contains("twice")), "{text}: {:?}", reading.findings);
+    }
+}
+
+#[test]
+fn a_policy_that_is_lost_inside_of_another_document_closes_the_namespaces_of_its_file() {
+    let policy = format!("{AUTH}spec: {{targetRefs: [{{kind: ApiRoute, name: r}}]}}\n");
+    for first in [BACKEND, "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 80}]}\n", FOREIGN]
+    {
+        for between in ["", "--\n", "----\n", " ---\n"] {
+            let reading = read("f.yaml", &format!("{first}{between}{policy}"));
+            let closed = |item: &Item| item.object.reference().to_string().contains("shop/unreadable");
+            assert!(
+                !reading.is_sound() && reading.items.iter().any(closed),
+                "{first}{between}: {:?}",
+                reading.findings
+            );
+        }
+    }
+    let nameless =
+        read("f.yaml", "apiVersion: ravelin.dev/v1alpha1\nkind: AuthPolicyList\nitems: [{metadata: {name: p}}]\n");
+    assert_eq!(nameless.items.len(), 1, "what an item is is not said: {:?}", nameless.findings);
+}
+
+#[test]
+fn a_list_in_a_list_and_a_list_of_any_kind_are_their_items() {
+    let item = r#"{"apiVersion":"ravelin.dev/v1alpha1","kind":"AuthPolicy","metadata":{"name":"p"},"spec":{"targetRefs":[{"kind":"ApiRoute","name":"r"}],"network":{"allow":["10.0.0.0/8"]}}}"#;
+    let list = |version: &str, kind: &str, item: &str| {
+        format!(r#"{{"apiVersion":"{version}","kind":"{kind}","items":[{item}]}}"#)
+    };
+    for text in [
+        list("v1", "List", &list("v1", "List", item)),
+        list("ravelin.dev/v1alpha1", "AuthPolicyList", item),
+        list("v1", "SecretList", item),
+        list("apps/v1", "DeploymentList", item),
+    ] {
+        let reading = read("f.json", &text);
+        assert!(reading.is_sound() && reading.items.len() == 1, "{text}: {:?}", reading.findings);
+    }
+}
+
+#[test]
+fn many_keys_that_repeat_or_that_nobody_knows_are_read_in_time_that_grows_with_their_number() {
+    // A hundred times as long as this takes would not be waited for.
+    let keys: String = (0..40_000).map(|n| format!("  k{n}: a\n")).collect();
+    let repeats = "  z: b\n".repeat(40_000);
+    assert!(!read("f.yaml", &format!("apiVersion: x/v1\nkind: Foo\ndata:\n{keys}{repeats}")).is_sound());
+    assert!(!read("f.yaml", &format!("{AUTH}spec:\n{keys}")).is_sound());
+}
+
 #[test]
 fn a_syntax_error_in_one_document_leaves_the_next_one_whole() {
     let text = format!(

@@ -220,13 +220,137 @@ fn what_is_opened_and_is_no_file_is_not_read_whatever_it_was_when_it_was_listed(
     }
 }
 
-/// As a folder is followed: nobody says which file changed, and none counts before an hour has passed.
+/// A folder that is followed, and whose clock stands still unless a test moves it.
 fn watched_with_patience() -> Watched {
     let mut watched = Watched::new();
     fs::write(watched.path("a.yaml"), namespace("policy")).unwrap();
     assert_eq!(names(&watched.look()), ["policy"]);
-    watched.1.settling.patience = Duration::from_secs(3600);
+    watched.1.settling.patience = PATIENCE;
     watched
+}
+
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+impl Watched {
+    /// The time passes that what is looked at must rest so many times.
+    fn pass(&mut self, times: u32) {
+        let earlier = |time: &mut Instant| *time = time.checked_sub(PATIENCE * times).unwrap();
+        self.1.settling.sights.values_mut().for_each(|sight| earlier(&mut sight.since));
+        self.1.settling.missing.values_mut().for_each(earlier);
+        self.1.settling.waits_since.iter_mut().for_each(earlier);
+    }
+
+    /// What is served after a look, of which was told what `tell` says.
+    fn served(&mut self, tell: impl FnOnce(&mut Touched, PathBuf)) -> Vec<String> {
+        let mut touched = Touched::default();
+        tell(&mut touched, self.path("a.yaml"));
+        self.1.refresh(&touched, &mut |_| {});
+        names(&self.1.world())
+    }
+}
+
+fn nothing(_: &mut Touched, _: PathBuf) {}
+
+/// Somebody wrote to it and closed it.
+fn saved(touched: &mut Touched, path: PathBuf) {
+    touched.changed.insert(path.clone());
+    touched.closed.insert(path);
+}
+
+/// It was opened, as it is for each look: what happened before that has been told.
+fn opened(touched: &mut Touched, path: PathBuf) {
+    touched.opened.insert(path);
+}
+
+#[test]
+fn a_save_counts_soon_after_its_close_and_not_before_all_is_told_that_came_before_the_look() {
+    let mut watched = watched_with_patience();
+    fs::write(watched.path("a.yaml"), namespace("saved")).unwrap();
+    assert_eq!(watched.served(saved), ["policy"]);
+    watched.pass(2);
+    assert_eq!(watched.served(nothing), ["policy"], "an event may be on its way");
+    assert_eq!(watched.served(opened), ["saved"]);
+    assert_eq!(watched.1.unsettled, None);
+}
+
+#[test]
+fn what_is_seen_of_a_second_save_does_not_count_for_the_close_of_the_first() {
+    for half in ["", &namespace("half")] {
+        let mut watched = watched_with_patience();
+        fs::write(watched.path("a.yaml"), namespace("saved")).unwrap();
+        assert_eq!(watched.served(saved), ["policy"]);
+        watched.pass(2);
+        // Nothing has been told of the second save, and the file system's times may say nothing either.
+        fs::write(watched.path("a.yaml"), half).unwrap();
+        assert_eq!(watched.served(opened), ["policy"], "{half:?}");
+        watched.pass(2);
+        assert_eq!(watched.served(opened), ["policy"], "{half:?}");
+        fs::write(watched.path("a.yaml"), namespace("second")).unwrap();
+        assert_eq!(watched.served(saved), ["policy"], "{half:?}");
+        watched.pass(2);
+        assert_eq!(watched.served(opened), ["second"], "{half:?}");
+    }
+}
+
+#[test]
+fn a_file_that_nobody_is_known_to_have_changed_counts_when_it_has_rested_and_an_empty_one_much_later() {
+    for (text, rests, served) in [(namespace("half"), 21, vec!["half"]), (String::new(), 201, vec![])] {
+        let mut watched = watched_with_patience();
+        fs::write(watched.path("a.yaml"), text).unwrap();
+        assert_eq!(watched.served(nothing), ["policy"]);
+        watched.pass(rests - 2);
+        assert_eq!(watched.served(opened), ["policy"]);
+        watched.pass(2);
+        assert_eq!(watched.served(opened), served);
+    }
+}
+
+#[test]
+fn a_file_that_was_emptied_and_closed_says_nothing_after_a_rest() {
+    let mut watched = watched_with_patience();
+    fs::write(watched.path("a.yaml"), "").unwrap();
+    assert_eq!(watched.served(saved), ["policy"]);
+    watched.pass(19);
+    assert_eq!(watched.served(opened), ["policy"]);
+    watched.pass(2);
+    assert!(watched.served(nothing).is_empty());
+}
+
+#[test]
+fn a_file_that_is_open_for_writing_for_ever_keeps_what_it_said_and_is_named() {
+    let mut watched = watched_with_patience();
+    fs::write(watched.path("a.yaml"), namespace("half")).unwrap();
+    let writing = |times| {
+        let since = Instant::now().checked_sub(PATIENCE * times).unwrap();
+        move |touched: &mut Touched, path: PathBuf| touched.being_written.extend([(path, since)])
+    };
+    assert_eq!(watched.served(writing(100)), ["policy"]);
+    assert!(watched.1.world().findings.is_empty() && watched.1.unsettled.is_some());
+    assert_eq!(watched.served(writing(201)), ["policy"]);
+    let findings = watched.1.world().findings;
+    assert!(findings.len() == 1 && findings[0].finding.message.contains("open for writing"), "{findings:?}");
+    assert_eq!(watched.served(saved), ["policy"]);
+    watched.pass(2);
+    assert_eq!(watched.served(opened), ["half"]);
+    assert!(watched.1.world().findings.is_empty());
+}
+
+#[test]
+fn the_first_world_waits_for_a_second_look_and_closes_for_what_is_in_doubt_for_long() {
+    let mut watched = Watched::new();
+    watched.1.settling.patience = PATIENCE;
+    fs::write(watched.path("route.yaml"), ROUTE).unwrap();
+    fs::write(watched.path("a.yaml"), namespace("half")).unwrap();
+    let all = Touched { all: true, ..Touched::default() };
+    assert!(!watched.1.refresh(&all, &mut |_| {}));
+    watched.pass(31);
+    // It is being written all the time, and not told of.
+    fs::write(watched.path("a.yaml"), namespace("another")).unwrap();
+    assert!(watched.1.refresh(&Touched::default(), &mut |_| {}));
+    assert!(is_closed(&watched.1.world()) && names(&watched.1.world()).is_empty());
+    watched.pass(21);
+    assert_eq!(watched.served(nothing), ["another"]);
+    assert!(!is_closed(&watched.1.world()));
 }
 
 /// Changes that a look may fall into the middle of, none of which has said that anything is gone.
@@ -251,13 +375,13 @@ fn a_file_that_is_empty_or_away_for_a_moment_keeps_what_it_said_and_nothing_else
         let moved = Touched { moved: [watched.path("b.yaml")].into(), ..Touched::default() };
         assert!(!watched.1.refresh(&moved, &mut |_| {}), "{what}: nothing else counts before");
         assert_eq!(names(&watched.1.world()), ["policy"], "{what}");
-        assert!(watched.1.unsettled, "{what}: it is looked at again");
+        assert!(watched.1.unsettled.is_some(), "{what}: it is looked at again");
         fs::write(watched.path("a.yaml"), namespace("policy2")).unwrap();
         drop(fs::remove_file(watched.path("z.yaml")));
         watched.1.settling.patience = Duration::ZERO;
         assert!(watched.1.refresh(&Touched::default(), &mut |_| {}));
         assert_eq!(names(&watched.1.world()), ["policy2", "route"], "{what}");
-        assert!(!watched.1.unsettled, "{what}");
+        assert!(watched.1.unsettled.is_none(), "{what}");
     }
 }
 
@@ -279,7 +403,7 @@ fn a_file_that_was_moved_here_counts_at_once_unless_it_was_emptied_since() {
     fs::rename(written(&watched, "policy3"), &path).unwrap();
     drop(fs::File::create(&path).unwrap());
     assert!(!watched.1.refresh(&moved, &mut |_| {}));
-    assert_eq!((names(&watched.1.world()), watched.1.unsettled), (vec!["policy2".to_owned()], true));
+    assert_eq!((names(&watched.1.world()), watched.1.unsettled.is_some()), (vec!["policy2".to_owned()], true));
 }
 
 #[test]
@@ -288,17 +412,17 @@ fn a_restless_folder_counts_after_a_while_but_for_the_files_that_are_in_hand_or_
     fs::write(watched.path("gone.yaml"), namespace("gone")).unwrap();
     watched.1.settling.patience = Duration::ZERO;
     assert_eq!(names(&watched.look()), ["gone", "policy"]);
-    watched.1.settling.patience = Duration::from_secs(3600);
+    watched.1.settling.patience = PATIENCE;
     fs::remove_file(watched.path("gone.yaml")).unwrap();
     fs::write(watched.path("a.yaml"), "").unwrap();
     fs::rename(written(&watched, "route"), watched.path("b.yaml")).unwrap();
     let moved = Touched { moved: [watched.path("b.yaml")].into(), ..Touched::default() };
     assert!(!watched.1.refresh(&moved, &mut |_| {}));
-    let long_ago = std::time::Instant::now().checked_sub(Duration::from_secs(36_000)).unwrap();
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(36_000)).unwrap();
     watched.1.settling.waits_since = Some(long_ago);
     assert!(watched.1.refresh(&Touched::default(), &mut |_| {}));
     assert_eq!(names(&watched.1.world()), ["gone", "policy", "route"]);
-    assert!(watched.1.unsettled);
+    assert!(watched.1.unsettled.is_some());
 }
 
 #[test]
@@ -307,7 +431,7 @@ fn a_file_that_is_in_hand_for_long_from_the_start_closes_every_namespace_with_a_
     fs::write(watched.path("route.yaml"), ROUTE).unwrap();
     fs::write(watched.path("policy.yaml"), "").unwrap();
     let path = watched.path("policy.yaml");
-    let touched = Touched { all: true, being_written: [path].into(), ..Touched::default() };
+    let touched = Touched { all: true, being_written: [(path, Instant::now())].into(), ..Touched::default() };
     assert!(watched.1.refresh(&touched, &mut |_| {}));
     assert!(is_closed(&watched.1.world()));
     fs::write(watched.path("policy.yaml"), namespace("a")).unwrap();

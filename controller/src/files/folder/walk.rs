@@ -1,7 +1,7 @@
 //! Which files there are below a folder.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     ffi::OsStr,
     fs,
     io::{self, Read},
@@ -20,6 +20,8 @@ const MAX_BYTES: u64 = 8 << 20;
 #[derive(Debug, Default)]
 pub(in crate::files) struct Listing {
     pub(in crate::files) files: BTreeMap<PathBuf, Stamp>,
+    /// Where those that are links lead to, below the folder as it was named.
+    pub(in crate::files) targets: HashMap<PathBuf, PathBuf>,
     /// Whether a file that is not listed is gone.
     pub(in crate::files) complete: bool,
     /// Folders and files that could not be looked at: what was below them stays.
@@ -35,6 +37,11 @@ impl Listing {
     /// Whether a file is there, or nobody can tell.
     pub(in crate::files) fn keeps(&self, path: &Path) -> bool {
         self.files.contains_key(path) || self.is_hidden(path)
+    }
+
+    /// The name by which changes of a file are told of.
+    pub(in crate::files) fn target<'a>(&'a self, path: &'a Path) -> &'a Path {
+        self.targets.get(path).map_or(path, PathBuf::as_path)
     }
 
     pub(in crate::files) fn is_hidden(&self, path: &Path) -> bool {
@@ -67,7 +74,7 @@ pub(in crate::files) fn walk(root: &Path, max_files: usize, enter: &mut dyn FnMu
             return listing;
         }
     };
-    let mut walk = Walk { real, listing, max_files, seen: HashSet::new(), folders: 0, enter };
+    let mut walk = Walk { root, real, listing, max_files, seen: HashSet::new(), folders: 0, enter };
     walk.folder(root, 0);
     let mut listing = walk.listing;
     if !root.is_dir() {
@@ -78,6 +85,7 @@ pub(in crate::files) fn walk(root: &Path, max_files: usize, enter: &mut dyn FnMu
 }
 
 struct Walk<'a> {
+    root: &'a Path,
     real: PathBuf,
     listing: Listing,
     max_files: usize,
@@ -157,6 +165,12 @@ impl Walk<'_> {
             self.folder(&path, depth + 1);
         } else if self.listing.files.len() < self.max_files {
             if self.seen.insert((metadata.dev(), metadata.ino())) {
+                if is_link
+                    && let Ok(target) = path.canonicalize()
+                    && let Ok(below) = target.strip_prefix(&self.real)
+                {
+                    self.listing.targets.insert(path.clone(), self.root.join(below));
+                }
                 self.listing.files.insert(path, Stamp::from(&metadata));
             }
         } else if self.listing.beyond.is_none() {
@@ -228,7 +242,9 @@ pub(in crate::files) fn text_of(source: impl Read) -> Result<String, Unreadable>
 }
 
 fn unreadable(error: &io::Error) -> Unreadable {
-    Unreadable { message: format!("it cannot be read: {}", words(error)), remedy: "let the program read it" }
+    let remedy =
+        if error.kind() == io::ErrorKind::NotFound { "name one that is there" } else { "let the program read it" };
+    Unreadable { message: format!("it cannot be read: {}", words(error)), remedy }
 }
 
 fn words(error: &io::Error) -> String {

@@ -2,9 +2,10 @@
 
 use std::{
     collections::HashMap,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use notify::{
@@ -15,10 +16,8 @@ use tokio::sync::Notify;
 
 use crate::files::folder::Touched;
 
-/// A file that is not closed this long after its last change is read as it is. Where the system does not tell of closed
-/// files, every change is a last one.
-const LONGEST_WRITE: Duration =
-    if cfg!(target_os = "linux") { Duration::from_secs(10) } else { Duration::from_millis(100) };
+/// Whether the system tells when a file that was written to is closed.
+const WRITES_END: bool = cfg!(target_os = "linux");
 
 /// Filled by the watcher's thread, emptied by whoever follows.
 #[derive(Default)]
@@ -34,8 +33,10 @@ struct Gathered {
     absolute: PathBuf,
     anchors: Vec<PathBuf>,
     touched: Touched,
-    /// Files that were changed and not closed, and when they were changed last.
+    /// Files that were changed and not closed, and since when. Where the system does not tell of closed files, there are none.
     writing: HashMap<PathBuf, Instant>,
+    /// Those of them that were moved away last and have not arrived: by what name the move goes, where in what was moved they are.
+    moving: Option<(usize, Vec<(PathBuf, Instant)>)>,
 }
 
 impl Events {
@@ -51,7 +52,9 @@ impl Events {
     pub(super) fn note(&self, event: notify::Result<Event>) {
         let matters = match event {
             Ok(event) if event.need_rescan() => self.note_all(),
-            Ok(event) => event.paths.iter().filter(|path| self.note_path(path, event.kind)).count() > 0,
+            Ok(event) => {
+                event.paths.iter().filter(|path| self.note_path(path, event.kind, event.tracker())).count() > 0
+            }
             Err(_) => self.note_all(),
         };
         if matters {
@@ -68,23 +71,8 @@ impl Events {
     pub(super) fn take(&self) -> Touched {
         let mut gathered = self.lock();
         let mut touched = std::mem::take(&mut gathered.touched);
-        let now = Instant::now();
-        gathered.writing.retain(|path, since| {
-            let goes_on = now.duration_since(*since) < LONGEST_WRITE;
-            if goes_on {
-                touched.being_written.insert(path.clone());
-            } else {
-                touched.changed.insert(path.clone());
-            }
-            goes_on
-        });
+        touched.being_written.clone_from(&gathered.writing);
         touched
-    }
-
-    /// When the next file is read as it is because nobody closes it.
-    pub(super) fn next_expiry(&self) -> Option<Duration> {
-        let oldest = self.lock().writing.values().min().copied()?;
-        Some(LONGEST_WRITE.saturating_sub(oldest.elapsed()))
     }
 
     fn note_all(&self) -> bool {
@@ -93,36 +81,31 @@ impl Events {
     }
 
     /// Whether the path is of the folder and something happened to it.
-    fn note_path(&self, path: &Path, kind: EventKind) -> bool {
+    fn note_path(&self, path: &Path, kind: EventKind, tracker: Option<usize>) -> bool {
         let mut gathered = self.lock();
-        let writes = match kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
-            EventKind::Access(_) => return false,
-            EventKind::Modify(ModifyKind::Data(_)) => true,
-            EventKind::Create(CreateKind::File) => is_empty_file(path),
-            _ => false,
-        };
+        let below = path.strip_prefix(&gathered.absolute).map(|below| gathered.root.join(below));
+        if let EventKind::Access(kind) = kind
+            && kind != AccessKind::Close(AccessMode::Write)
+        {
+            if let (AccessKind::Open(_), Ok(path)) = (kind, below) {
+                gathered.touched.opened.insert(path);
+            }
+            return false;
+        }
         if gathered.anchors.iter().any(|anchor| anchor == path) {
-            // The root itself: watches of what is below it may be of another folder now.
-            gathered.touched.all |= !matches!(kind, EventKind::Modify(ModifyKind::Metadata(_)));
+            if !matches!(kind, EventKind::Modify(ModifyKind::Metadata(_))) {
+                // The root itself: watches of what is below it may be of another folder now, and so may be what is known.
+                gathered.touched.all = true;
+                gathered.writing.clear();
+                if kind == EventKind::Modify(ModifyKind::Name(RenameMode::To)) {
+                    let root = gathered.root.clone();
+                    gathered.touched.moved.insert(root);
+                }
+            }
             return true;
         }
-        let Ok(below) = path.strip_prefix(&gathered.absolute) else { return false };
-        let path = gathered.root.join(below);
-        // Of a move within the folder, both ends are told of by themselves as well.
-        let says_more =
-            !matches!(kind, EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both)));
-        if writes {
-            gathered.writing.insert(path.clone(), Instant::now());
-        } else if says_more {
-            gathered.writing.remove(&path);
-        }
-        if kind == EventKind::Modify(ModifyKind::Name(RenameMode::To)) {
-            gathered.touched.moved.insert(path.clone());
-        } else if says_more {
-            gathered.touched.moved.remove(&path);
-        }
-        gathered.touched.changed.insert(path);
+        let Ok(below) = below else { return false };
+        gathered.note(below, kind, tracker);
         true
     }
 
@@ -132,7 +115,49 @@ impl Events {
     }
 }
 
-/// A file that somebody made and will write to. A link to another one is whole from the start.
-fn is_empty_file(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
+impl Gathered {
+    fn note(&mut self, path: PathBuf, kind: EventKind, tracker: Option<usize>) {
+        // Of a move within the folder, both ends are told of by themselves as well.
+        if !matches!(kind, EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both))) {
+            self.touched.moved.remove(&path);
+            self.touched.closed.remove(&path);
+            let written_since = self.writing.remove(&path);
+            match kind {
+                EventKind::Access(_) => drop(self.touched.closed.insert(path.clone())),
+                EventKind::Modify(ModifyKind::Data(_)) if WRITES_END => {
+                    self.writing.insert(path.clone(), written_since.unwrap_or_else(Instant::now));
+                }
+                EventKind::Create(CreateKind::File) if WRITES_END => self.note_new(&path),
+                EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+                    let inside = self.writing.extract_if(|file, _| file.starts_with(&path));
+                    let inside =
+                        inside.filter_map(|(file, since)| Some((file.strip_prefix(&path).ok()?.into(), since)));
+                    let mut moving: Vec<(PathBuf, Instant)> = inside.collect();
+                    moving.extend(written_since.map(|since| (PathBuf::new(), since)));
+                    self.moving = tracker.map(|tracker| (tracker, moving));
+                }
+                EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+                    let moving = self.moving.take().filter(|(of, _)| Some(*of) == tracker);
+                    for (file, since) in moving.into_iter().flat_map(|(_, moving)| moving) {
+                        let file = if file.as_os_str().is_empty() { path.clone() } else { path.join(file) };
+                        self.writing.insert(file, since);
+                    }
+                    self.touched.moved.insert(path.clone());
+                }
+                _ => {}
+            }
+        }
+        self.touched.changed.insert(path);
+    }
+
+    /// A file that somebody made is one that he will write to, unless it is a second name of one that was there. A link is whole
+    /// from the start.
+    fn note_new(&mut self, path: &Path) {
+        let Ok(metadata) = std::fs::symlink_metadata(path) else { return };
+        if metadata.is_symlink() {
+            self.touched.moved.insert(path.to_owned());
+        } else if metadata.is_file() && metadata.len() == 0 && metadata.nlink() == 1 {
+            self.writing.insert(path.to_owned(), Instant::now());
+        }
+    }
 }

@@ -141,6 +141,44 @@ async fn a_file_is_not_read_while_it_is_being_written() {
 }
 
 #[tokio::test]
+async fn saves_in_place_one_after_the_other_never_take_away_what_a_file_says() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, namespace("a")).unwrap();
+    let mut worlds = start(folder.path());
+    until_named(&mut worlds, &["a"]).await;
+    let (done, end) = tokio::sync::oneshot::channel();
+    let writer = path.clone();
+    tokio::task::spawn_blocking(move || {
+        for round in 0..3_000 {
+            fs::write(&writer, format!("{}# {round}\n", namespace("a"))).unwrap();
+        }
+        fs::write(&writer, format!("{}---\n{}", namespace("a"), namespace("last"))).unwrap();
+        done.send(()).unwrap();
+    });
+    until(&mut worlds, |world| names(world) == ["a", "last"], |world| names(world) == ["a"]).await;
+    end.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_moved_while_it_is_written_is_not_read_before_it_is_closed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, namespace("a")).unwrap();
+    let mut worlds = start(folder.path());
+    until_named(&mut worlds, &["a"]).await;
+    let draft = folder.path().join("draft.tmp");
+    let mut file = fs::File::create(&draft).unwrap();
+    file.write_all(namespace("b").as_bytes()).unwrap();
+    fs::rename(&draft, &path).unwrap();
+    fs::write(folder.path().join("x.yaml"), namespace("x")).unwrap();
+    until(&mut worlds, |world| names(world) == ["a", "x"], |world| names(world) == ["a"]).await;
+    file.write_all(format!("---\n{}", namespace("c")).as_bytes()).unwrap();
+    drop(file);
+    until(&mut worlds, |world| names(world) == ["b", "c", "x"], |world| names(world) == ["a", "x"]).await;
+}
+
+#[tokio::test]
 async fn a_folder_that_is_made_and_filled_is_read_file_by_whole_file() {
     let folder = TempDir::new().unwrap();
     let mut worlds = start(folder.path());

@@ -233,6 +233,10 @@ impl Check<'_> {
     }
 
     fn unknown<'s>(&mut self, entry: &Entry, known: impl Iterator<Item = &'s String>) {
+        if self.flaws.len() > MAX_FLAWS {
+            // It would not be told of, and looking for what was meant takes its time.
+            return;
+        }
         let known: Vec<_> = known.map(String::as_str).collect();
         let remedy = match nearest(&entry.key, &known) {
             Some(near) => format!("did you mean `{near}`?"),

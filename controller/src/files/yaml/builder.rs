@@ -1,6 +1,6 @@
 //! From the parser's events to a tree, within budgets.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use granit_parser::{Event, ScalarStyle, Span, Tag};
 
@@ -44,7 +44,8 @@ enum Collection {
     List(Vec<Node>),
     Map {
         entries: Vec<Entry>,
-        keys: BTreeSet<String>,
+        /// And where among the entries they are.
+        keys: BTreeMap<String, usize>,
         pending: Option<Key>,
         /// Of `<<`, in their order: keys of the map itself win, then earlier ones.
         merges: Vec<Node>,
@@ -72,7 +73,7 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => self.scalar(&text, style, anchor, tag.as_deref(), place),
             Event::SequenceStart(_, anchor, _) => self.begin(place, anchor, Collection::List(Vec::new())),
             Event::MappingStart(_, anchor, _) => {
-                let (entries, keys) = (Vec::new(), BTreeSet::new());
+                let (entries, keys) = (Vec::new(), BTreeMap::new());
                 self.begin(place, anchor, Collection::Map { entries, keys, pending: None, merges: Vec::new() })
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -144,13 +145,12 @@ impl Builder {
             Collection::Map { entries, keys, pending, merges } => match pending.take() {
                 None => return Err(error(node.place, "a key must be a text")),
                 Some(Key::Merge) => merge(node, merges)?,
-                Some(Key::Named(key, place)) if keys.contains(&key) => {
-                    if let Some(entry) = entries.iter_mut().find(|entry| entry.key == key) {
-                        entry.repeated.get_or_insert(place);
-                    }
-                }
                 Some(Key::Named(key, place)) => {
-                    keys.insert(key.clone());
+                    if let Some(entry) = keys.get(&key).and_then(|at| entries.get_mut(*at)) {
+                        entry.repeated.get_or_insert(place);
+                        return Ok(());
+                    }
+                    keys.insert(key.clone(), entries.len());
                     entries.push(Entry { key, place, value: node, repeated: None });
                 }
             },
@@ -217,7 +217,7 @@ impl Open {
             Collection::Map { mut entries, mut keys, merges, .. } => {
                 for merged in merges {
                     let Content::Map(more) = merged.content else { continue };
-                    entries.extend(more.into_iter().filter(|entry| keys.insert(entry.key.clone())));
+                    entries.extend(more.into_iter().filter(|entry| keys.insert(entry.key.clone(), 0).is_none()));
                 }
                 Content::Map(entries)
             }

@@ -56,6 +56,7 @@ fn lowest(process: &Process, time: Duration) -> anyhow::Result<u64> {
     let start = Instant::now();
     let mut least = process.resident()?;
     while start.elapsed() < time {
+        #[expect(clippy::disallowed_methods, reason = "memory that is given back tells nobody")]
         thread::sleep(Duration::from_millis(200));
         least = least.min(process.resident()?);
     }

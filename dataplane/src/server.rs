@@ -294,7 +294,7 @@ impl Running {
         drop(tokio::time::timeout(Duration::from_secs(5), ended).await);
         let table = self.shared.table();
         drop(tokio::task::spawn_blocking(move || table.ledger().write()).await);
-        for log in [&self.shared.log, &self.shared.audit].into_iter().flatten().cloned() {
+        for log in [self.shared.log.clone(), self.shared.audit.clone()].into_iter().flatten() {
             // A sink that stalls keeps nobody from ending.
             drop(tokio::task::spawn_blocking(move || log.finish(Duration::from_secs(1))).await);
         }

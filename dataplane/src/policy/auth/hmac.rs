@@ -17,7 +17,7 @@ use std::{
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use foldhash::quality::RandomState;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ravelin_snapshot::auth::{HmacKey, HmacMethod, SignatureComponent};
 
 use self::{
@@ -340,7 +340,7 @@ pub(super) fn why(bad: Option<Bad>) -> String {
 
 /// All values of a field, as one.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Vec<u8> {
-    headers.get_all(name).iter().map(|value| value.as_bytes()).collect::<Vec<_>>().join(&b", "[..])
+    headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..])
 }
 
 fn name(component: &SignatureComponent) -> String {

@@ -4,6 +4,7 @@ mod websocket;
 
 use std::{
     cell::RefCell,
+    convert::Infallible,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::Rc,
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, Request, Response, header};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -21,7 +22,7 @@ use tokio::{
 
 use super::{
     super::stream::{Open, Phase, Stream},
-    exchange::{Closing, Line, Progress},
+    exchange::{Closing, Counted, Line, Progress},
     watchdog::{Verdict, Watchdog},
 };
 use crate::Bounds;
@@ -72,17 +73,7 @@ pub(super) async fn serve(line: Line, stream: Stream) {
             request.extensions_mut().insert(open.clone());
         }
         // On the heap at once: it is large, and goes through many hands before it is first polled.
-        Box::pin(async move {
-            let mut answered = line.answer(request, Some(progress)).await;
-            if let Ok(answer) = &mut answered {
-                if asks {
-                    WebSocket::answer(answer);
-                }
-                date(answer.headers_mut(), &line);
-            }
-            drop(open);
-            answered
-        })
+        Box::pin(answer(line, request, progress, asks, open))
     });
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut closing = Closing::new(&line.worker);
@@ -117,6 +108,25 @@ pub(super) async fn serve(line: Line, stream: Stream) {
     if let Some(Err(error)) = whole.await {
         tracing::debug!(peer = %line.connection.peer, %error, "a connection broke");
     }
+}
+
+/// `asks`: it is a WebSocket that is asked for.
+async fn answer(
+    line: Rc<Line>,
+    request: Request<Incoming>,
+    progress: Rc<Progress>,
+    asks: bool,
+    open: Open,
+) -> Result<Response<Counted>, Infallible> {
+    let mut answered = line.answer(request, Some(progress)).await;
+    if let Ok(answer) = &mut answered {
+        if asks {
+            WebSocket::answer(answer);
+        }
+        date(answer.headers_mut(), &line);
+    }
+    drop(open);
+    answered
 }
 
 /// There is another one each second: the table of a connection (RFC 7541) would be full of old ones, and all of them looked at

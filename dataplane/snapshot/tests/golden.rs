@@ -185,7 +185,7 @@ fn signatures() -> HmacMethod {
     }
 }
 
-fn add_auth(snapshot: &mut Snapshot) {
+fn every_method() -> Authentication {
     let api_key = ApiKey {
         name: "acme".into(),
         sha256: Secret::new("0f"),
@@ -196,7 +196,7 @@ fn add_auth(snapshot: &mut Snapshot) {
         expires: Some(-1),
     };
     let from = vec![CredentialSource::Cookie("key".into()), CredentialSource::QueryParam("key".into())];
-    let authentication = Authentication {
+    Authentication {
         keep_credentials: true,
         optional: true,
         jwt: Some(tokens()),
@@ -231,13 +231,16 @@ fn add_auth(snapshot: &mut Snapshot) {
             cookie: "sid".into(),
             ttl_ms: 1,
         }),
-    };
+    }
+}
+
+fn add_auth(snapshot: &mut Snapshot) {
     let rule = |name: &str, effect| AuthorizationRule { name: name.into(), effect, when: says(Node::Bool(true)) };
     let policy = AuthPolicy {
         mode: Mode::Enforce,
         exclude: vec![Exclusion { path: PathMatch::Exact("/healthz".into()), method: Some("GET".into()) }],
         network: Network { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec!["2001:db8::/32".parse().unwrap()] },
-        authentication: Some(authentication),
+        authentication: Some(every_method()),
         rules: vec![rule("readers", Effect::Allow), rule("others", Effect::Deny)],
         external: Some(External {
             protocol: ExternalProtocol::Http { path: "/check".into() },

@@ -237,10 +237,24 @@ async fn metrics_and_pages_of_the_admin_address_are_there() {
     let route = "{apiVersion: ravelin.dev/v1alpha1, kind: ApiRoute, metadata: {name: tls}, spec: {hostnames: [tls.example], \
                  tls: {certificateRefs: [{name: tls}]}, rules: [{filters: [{directResponse: {status: 200}}]}]}}";
     fs::write(folder.path().join("tls.yaml"), route).unwrap();
+    // Of `alpha`: a key that was used.
+    let sum = "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8";
+    let keyed = format!(
+        "{{apiVersion: ravelin.dev/v1alpha1, kind: ApiRoute, metadata: {{name: keyed}}, spec: {{hostnames: [keyed.example], \
+         rules: [{{filters: [{{directResponse: {{status: 200}}}}]}}]}}}}\n---\n\
+         {{apiVersion: ravelin.dev/v1alpha1, kind: AuthPolicy, metadata: {{name: keyed}}, spec: {{\
+         targetRefs: [{{kind: ApiRoute, name: keyed}}], authentication: {{apiKey: {{selector: {{matchLabels: {{app: keyed}}}}}}}}}}}}\n---\n\
+         {{apiVersion: v1, kind: Secret, type: ravelin.dev/api-key, metadata: {{name: keyed, labels: {{app: keyed}}}}, \
+         stringData: {{id: ada, sha256: {sum}}}}}\n"
+    );
+    fs::write(folder.path().join("keyed.yaml"), keyed).unwrap();
     let gateway = Gateway::start(folder.path(), &["."]).await;
     for path in ["/orders/1", "/nothing"] {
         client::get(gateway.http, "shop.example", path).await.unwrap();
     }
+    let keyed = client::Client::connect(gateway.http, client::Protocol::Http1).await.unwrap();
+    let answer = keyed.with_host("keyed.example").get_with("/", &[("x-api-key", "alpha")]).await.unwrap();
+    assert_eq!(answer.status, 200);
     let metrics = client::get(gateway.admin, "127.0.0.1", "/metrics").await.unwrap().text();
     let (rows, pages) = (page.rows("| `ravelin_"), page.rows("| `/"));
     assert!(rows.len() > 15 && pages.len() > 5, "the tables are not where they are looked for");

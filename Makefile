@@ -8,6 +8,8 @@ MDBOOK := 0.5.4
 H2SPEC := v2.2.1+incompatible
 GRPC := v1.78.0
 AUTOBAHN := 0.8.2
+OIDC_PROVIDER := 9.13.3
+PUPPETEER := 24.40.0
 GATEWAY_API := v1.6.3
 WYCHEPROOF := v0.0.0-20260902155932-3fa63dd0344a
 
@@ -34,8 +36,8 @@ lint: $(TOOLS)/bin/cargo-deny ## format, clippy, licences, banned crates, adviso
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	PATH="$(TOOLS)/bin:$$PATH" deploy/deny.sh
 
-conformance: ## outside suites, pinned and unmodified: the Gateway API's manifests, Wycheproof, h2spec, gRPC interop, TLS by its clients and testssl.sh, Autobahn (needs Go)
-	GATEWAY_API=$(GATEWAY_API) WYCHEPROOF=$(WYCHEPROOF) H2SPEC=$(H2SPEC) GRPC=$(GRPC) AUTOBAHN=$(AUTOBAHN) TOOLS="$(TOOLS)" deploy/conformance.sh
+conformance: ## outside suites, pinned and unmodified: the Gateway API's manifests, Wycheproof, h2spec, gRPC interop, TLS by its clients and testssl.sh, Autobahn, oidc-provider (needs Go, Node)
+	GATEWAY_API=$(GATEWAY_API) WYCHEPROOF=$(WYCHEPROOF) H2SPEC=$(H2SPEC) GRPC=$(GRPC) AUTOBAHN=$(AUTOBAHN) OIDC_PROVIDER=$(OIDC_PROVIDER) PUPPETEER=$(PUPPETEER) TOOLS="$(TOOLS)" deploy/conformance.sh
 
 e2e: ## a kind cluster, the image, helm install, the promises in e2e/, and the cluster is gone again
 	e2e/run.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Outside suites, unmodified, pinned by their Go modules. Needs Go; nothing of theirs is committed.
+# Outside suites and peers, unmodified and pinned by version. Needs Go and Node; nothing of theirs is committed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,3 +40,12 @@ if [[ -n $python2 ]]; then
 else
     echo "NOT RUN: the suite needs Python 2.7, which is not here"
 fi
+
+echo "--- oidc-provider $OIDC_PROVIDER: Chromium logs in and out there through the gateway"
+deploy/install.sh curl openssl chromium node npm
+oidc=$TOOLS/oidc-$OIDC_PROVIDER-$PUPPETEER
+if [[ ! -d $oidc/node_modules ]]; then
+    mkdir -p "$oidc"
+    (cd "$oidc" && npm init --yes >/dev/null && npm install --silent --no-audit --no-fund --ignore-scripts "oidc-provider@$OIDC_PROVIDER" "puppeteer-core@$PUPPETEER")
+fi
+OIDC=$oidc CHROMIUM=$(command -v chromium) deploy/oidc.sh

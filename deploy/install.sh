@@ -7,6 +7,7 @@ package() {
         cc) echo gcc libc6-dev ;;
         testssl) echo testssl.sh ;;
         h2load) echo nghttp2-client ;;
+        node) echo nodejs ;;
         *) echo "$1" ;;
     esac
 }

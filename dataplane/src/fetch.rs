@@ -142,7 +142,7 @@ pub(crate) async fn get(url: &HttpUrl, trust: Option<&Trust>, bounds: Bounds) ->
 /// A form that is sent, and as whom.
 pub(crate) struct Form {
     pub(crate) body: Bytes,
-    pub(crate) authorization: HeaderValue,
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 /// The body of a 200 to a form. No redirect is followed: what is sent is for one alone.
@@ -222,7 +222,9 @@ where
     if let Some(form) = form {
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers_mut().insert(header::CONTENT_TYPE, kind);
-        request.headers_mut().insert(header::AUTHORIZATION, form.authorization);
+        if let Some(authorization) = form.authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization);
+        }
     }
     let asked = async {
         let answer = sender.send_request(request).await?;

@@ -12,6 +12,7 @@ mod sticky;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -53,6 +54,8 @@ struct Exchange<'a> {
     deadline: Cell<Option<Instant>>,
     /// What is left to be done with the answer.
     homeward: &'a Cell<Option<Box<Homeward<'a>>>>,
+    /// Cookies for the client, whatever becomes of the request.
+    cookies: &'a Cell<Option<Arc<[HeaderValue]>>>,
 }
 
 /// An answer, and the id of its request, which is to go with it in place of any other.
@@ -77,22 +80,20 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
     let id = id_of(worker, &request);
     let grpc = headers::is_grpc(&request);
     let web = grpc.then(|| Web::of(request.headers())).flatten();
-    let head = request.method() == Method::HEAD;
-    let http2 = request.version() == Version::HTTP_2;
+    let (head, http2) = (request.method() == Method::HEAD, request.version() == Version::HTTP_2);
     let websocket = http2.then(|| request.extensions().get::<WebSocket>().cloned()).flatten();
     let settings = &worker.settings;
     let (now, clock) = (Instant::now(), SystemTime::now());
     let record = RefCell::new(Record::begin(&worker.recorder, now, clock, &request));
     request.body().count(|| record.borrow_mut().received());
     let target = Target::read(&request, connection, id.clone(), &settings.trusted_proxies, &settings.bounds);
-    let homeward = Cell::new(None);
+    let (homeward, cookies) = (Cell::new(None), Cell::new(None));
     let answered = match &target {
         Ok(target) => {
             record.borrow_mut().target(target);
-            let table = &*table;
             let exchange = Exchange {
                 worker,
-                table,
+                table: &table,
                 connection,
                 target,
                 now,
@@ -102,6 +103,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
                 record: &record,
                 deadline: Cell::new(None),
                 homeward: &homeward,
+                cookies: &cookies,
             };
             exchange.stages(request).await
         }
@@ -124,6 +126,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Connection, request: Box<R
     if let Some(homeward) = homeward.take() {
         answer = homeward.apply(answer);
     }
+    headers::tell(cookies.take(), &mut answer);
     if malformed && !http2 {
         // Who sends such a head may see the next one begin elsewhere than we do.
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -187,6 +190,9 @@ impl<'a> Exchange<'a> {
             Err(reject) => return Ok(self.refuse(&reject, &early)),
         };
         self.record.borrow_mut().caller(&admitted.caller.id);
+        if let Some(told) = &admitted.told {
+            self.cookies.set(Some(Arc::clone(told)));
+        }
         let scope = Scope { caller: &admitted.caller, ..scope };
         let mut permit = match limits(&admitted, table, rule, &scope, now) {
             Ok(permit) => permit, // may name the caller
@@ -292,7 +298,9 @@ impl<'a> Exchange<'a> {
     }
 
     fn render(&self, reject: &Reject) -> Response<AnswerBody> {
-        self.record.borrow_mut().refused(reject.reason);
+        if !reject.detail.as_ref().is_some_and(|detail| detail.served) {
+            self.record.borrow_mut().refused(reject.reason);
+        }
         reject.render(Refused { request_id: self.target.id(), grpc: self.grpc }).map(AnswerBody::from)
     }
 

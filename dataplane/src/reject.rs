@@ -106,6 +106,8 @@ pub struct Detail {
     pub answer: Option<Arc<Passed>>,
     /// For the audit log, and for nobody else.
     pub denial: Option<Box<Denial>>,
+    /// It is what was asked for: nothing is refused, and the reason counts nowhere.
+    pub served: bool,
 }
 
 /// An answer that is passed on, as whoever was asked has said it.
@@ -114,6 +116,15 @@ pub struct Passed {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
+}
+
+impl Passed {
+    fn response(&self) -> Response<Bytes> {
+        let mut response = Response::new(self.body.clone());
+        *response.status_mut() = self.status;
+        response.headers_mut().clone_from(&self.headers);
+        response
+    }
 }
 
 impl From<Reason> for Reject {
@@ -200,15 +211,12 @@ pub struct Refused<'a> {
 impl Reject {
     /// The answer: a problem (RFC 9457), or for gRPC a response of trailers only (gRPC over HTTP/2, "Responses").
     pub fn render(&self, to: Refused<'_>) -> Response<Bytes> {
-        if let Some(Passed { status, headers, body }) =
-            self.detail.as_ref().and_then(|detail| detail.answer.as_deref()).filter(|_| !to.grpc)
-        {
-            let mut response = Response::new(body.clone());
-            *response.status_mut() = *status;
-            response.headers_mut().clone_from(headers);
-            return response;
-        }
-        let mut response = if to.grpc { self.grpc() } else { self.problem(to.request_id) };
+        let passed = self.detail.as_ref().and_then(|detail| detail.answer.as_deref());
+        let mut response = match passed {
+            _ if to.grpc => self.grpc(),
+            Some(passed) => passed.response(),
+            None => self.problem(to.request_id),
+        };
         let headers = response.headers_mut();
         if let Some(detail) = &self.detail {
             for (name, value) in &detail.headers {

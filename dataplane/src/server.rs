@@ -181,9 +181,9 @@ pub async fn start(settings: Settings, source: Source, pages: Pages) -> Result<R
     let ledger = settings.quotas.clone().map(Ledger::in_folder).unwrap_or_default();
     let runtime = tokio::runtime::Handle::current();
     let counts = settings.store.clone().map(|settings| SharedStore::new(settings, runtime.clone()));
-    let table = Arc::new(ArcSwap::from_pointee(Table::empty(ledger, counts.clone(), runtime)));
-    let metrics = Arc::<Metrics>::default();
     let seals = Arc::new(session::Current::from_pointee(seals(&settings)?));
+    let empty = Table::empty(ledger, counts.clone(), runtime, Arc::clone(&seals));
+    let (table, metrics) = (Arc::new(ArcSwap::from_pointee(empty)), Arc::<Metrics>::default());
     let (spread, doors) = spread::Spread::over(count);
     let log = settings.access_log.start(Journal::Access, &metrics).map_err(StartError::AccessLog)?;
     let audit = settings.audit_log.start(Journal::Audit, &metrics).map_err(StartError::AuditLog)?;

@@ -1,7 +1,8 @@
 //! What keeps a client on its endpoint between requests: a value that is sealed, so that it tells the client nothing and nobody
-//! else can make one. Replicas that have the same keys read each other's.
+//! else can make one. Replicas that have the same keys read each other's. Log-ins have their cookies sealed in the same way,
+//! by keys of their own.
 //!
-//! A value is a nonce, the sealed [`Ticket`] and its tag, in base64url. The cipher is AES-256-GCM-SIV (RFC 8452): a nonce that comes up
+//! A value is a nonce, the sealed [`Ticket`] or text and its tag, in base64url. The cipher is AES-256-GCM-SIV (RFC 8452): a nonce that comes up
 //! twice by chance gives nothing away but that two tickets are equal.
 
 use std::{
@@ -53,11 +54,17 @@ pub(crate) struct Ticket {
 
 /// The first key seals, all open: so keys are replaced without an end of sessions.
 pub struct Seals {
-    keys: Vec<Arc<LessSafeKey>>,
+    keys: Vec<Arc<Key>>,
     /// Of them those that are said; the others are those that were said before.
     said: usize,
     /// Of the text that says them.
     digest: [u8; 32],
+}
+
+struct Key {
+    tickets: LessSafeKey,
+    /// The same for texts: no value of one kind is ever one of the other.
+    texts: LessSafeKey,
 }
 
 /// Seals that may be replaced at any time.
@@ -116,16 +123,7 @@ impl Seals {
     }
 
     pub(crate) fn seal(&self, ticket: Ticket) -> Result<String, SealError> {
-        let nonce: [u8; NONCE_LEN] = {
-            let mut nonce = [0; NONCE_LEN];
-            rand::fill(&mut nonce).map_err(io::Error::other)?;
-            nonce
-        };
-        let mut sealed = ticket.write();
-        let key = &self.keys[0]; // Invariant: there is one.
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed)
-            .map_err(|_| io::Error::other("it cannot be sealed"))?;
-        Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
+        seal(&self.keys[0].tickets, b"", ticket.write()) // Invariant: there is one.
     }
 
     /// `None`: nobody with one of these keys made it.
@@ -133,15 +131,39 @@ impl Seals {
         if value.len() > VALUE {
             return None;
         }
-        let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
-        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
-        let nonce: [u8; NONCE_LEN] = nonce.try_into().ok()?;
-        self.keys.iter().find_map(|key| {
-            let mut sealed = sealed.to_vec();
-            let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed).ok()?;
-            Ticket::read(opened)
-        })
+        open(self.keys.iter().map(|key| &key.tickets), b"", value).and_then(|opened| Ticket::read(&opened))
     }
+
+    /// A text that is opened for the same purpose alone.
+    pub(crate) fn seal_text(&self, purpose: &[u8], text: Vec<u8>) -> Result<String, SealError> {
+        seal(&self.keys[0].texts, purpose, text) // Invariant: there is one.
+    }
+
+    /// `None`: nobody with one of these keys made it, or it was made for another purpose.
+    pub(crate) fn open_text(&self, purpose: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+        open(self.keys.iter().map(|key| &key.texts), purpose, value)
+    }
+}
+
+fn seal(key: &LessSafeKey, purpose: &[u8], mut text: Vec<u8>) -> Result<String, SealError> {
+    let mut nonce = [0; NONCE_LEN];
+    rand::fill(&mut nonce).map_err(io::Error::other)?;
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(purpose), &mut text)
+        .map_err(|_| io::Error::other("it cannot be sealed"))?;
+    Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &text].concat()))
+}
+
+fn open<'k>(mut keys: impl Iterator<Item = &'k LessSafeKey>, purpose: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+    let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
+    let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
+    let nonce: [u8; NONCE_LEN] = nonce.try_into().ok()?;
+    keys.find_map(|key| {
+        let mut sealed = sealed.to_vec();
+        let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(purpose), &mut sealed).ok()?;
+        let length = opened.len();
+        sealed.truncate(length);
+        Some(sealed)
+    })
 }
 
 /// Reads the file again and again, for a Secret in a volume is replaced without a sign to whoever has the file open. A file that
@@ -218,13 +240,16 @@ pub(crate) fn arm(name: &str) -> u64 {
 }
 
 /// Whatever was written, the key has 256 bits.
-fn key(written: &[u8]) -> Arc<LessSafeKey> {
-    let mut context = Context::new(&SHA256);
-    context.update(b"ravelin session key 1\0");
-    context.update(written);
-    let digest = context.finish();
-    let unbound = UnboundKey::new(&AES_256_GCM_SIV, digest.as_ref()).expect("a key of 32 bytes (invariant)");
-    Arc::new(LessSafeKey::new(unbound))
+fn key(written: &[u8]) -> Arc<Key> {
+    let derived = |label: &[u8]| {
+        let mut context = Context::new(&SHA256);
+        context.update(label);
+        context.update(written);
+        let digest = context.finish();
+        let unbound = UnboundKey::new(&AES_256_GCM_SIV, digest.as_ref()).expect("a key of 32 bytes (invariant)");
+        LessSafeKey::new(unbound)
+    };
+    Arc::new(Key { tickets: derived(b"ravelin session key 1\0"), texts: derived(b"ravelin log-in key 1\0") })
 }
 
 fn digest(text: &[u8]) -> [u8; 32] {

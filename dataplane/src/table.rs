@@ -35,6 +35,7 @@ use crate::{
     reject::Reject,
     request::RequestView,
     server::tls::Certificates,
+    session::Current,
     upstream::Backend,
 };
 use asking::Asking;
@@ -92,9 +93,10 @@ pub struct Found<'t> {
 
 impl Table {
     /// Every request is answered 503. Tables that are built from it keep what is used of quotas in `ledger`, count shared limits
-    /// in `store`, and ask from `runtime`, which is not a worker's, for the keys of issuers and the addresses of names.
-    pub fn empty(ledger: Arc<Ledger>, store: Option<Arc<SharedStore>>, runtime: Handle) -> Self {
-        let outside = Arc::new(Outside::of(runtime.clone()));
+    /// in `store`, ask from `runtime`, which is not a worker's, for the keys of issuers and the addresses of names, and have
+    /// the cookies of log-ins sealed by `seals`.
+    pub fn empty(ledger: Arc<Ledger>, store: Option<Arc<SharedStore>>, runtime: Handle, seals: Arc<Current>) -> Self {
+        let outside = Arc::new(Outside::of(runtime.clone(), seals));
         Self { ledger, store, outside, runtime: Some(runtime), ..Self::default() }
     }
 

@@ -8,6 +8,7 @@ mod hmac;
 mod introspection;
 mod jwt;
 pub(super) mod keys;
+mod oidc;
 mod source;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ use super::{
     work::{Reads, Work},
 };
 use crate::{object::Object, verdict::Reason};
+pub(super) use oidc::reach;
 
 /// Entries of `exclude` and of `authorization.rules`, at most.
 const MAX_RULES: usize = 64;
@@ -149,7 +151,6 @@ fn authentication(
         introspection,
         oidc,
     } = said;
-    notes.unsupported(field.member("oidc"), oidc.as_ref());
     let others = jwt.is_some() || basic.is_some() || client_certificate.is_some();
     if api_key.is_none() && !others && hmac.is_none() && introspection.is_none() && oidc.is_none() {
         notes.invalid(field, "no method is named", "Set one, such as apiKey.");
@@ -178,6 +179,10 @@ fn authentication(
         let field = field.member("introspection");
         introspection::method(work, reads, notes, &policy.namespace, said, field)
     });
+    let oidc = oidc.as_ref().and_then(|said| {
+        let field = field.member("oidc");
+        oidc::method(work, reads, notes, &policy.namespace, said, field)
+    });
     auth::Authentication {
         keep_credentials: keep_credentials.unwrap_or(false),
         optional: optional.unwrap_or(false),
@@ -187,7 +192,7 @@ fn authentication(
         client_certificate,
         hmac,
         introspection,
-        oidc: None,
+        oidc,
     }
 }
 

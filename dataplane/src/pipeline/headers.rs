@@ -1,6 +1,6 @@
 //! Which headers go on to a backend and back to a client.
 
-use std::{borrow::Cow, time::SystemTime};
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
@@ -30,6 +30,16 @@ pub(super) fn empty(status: StatusCode) -> Response<AnswerBody> {
     let mut answer = Response::new(AnswerBody::empty());
     *answer.status_mut() = status;
     answer
+}
+
+/// Cookies for the client alone: nobody on the way keeps an answer that has them.
+pub(super) fn tell(cookies: Option<Arc<[HeaderValue]>>, answer: &mut Response<AnswerBody>) {
+    let Some(cookies) = cookies else { return };
+    let headers = answer.headers_mut();
+    for cookie in cookies.iter() {
+        headers.append(header::SET_COOKIE, cookie.clone());
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// An answer to HEAD says how long its body would be and has none; 204 and 304 have none and say nothing.

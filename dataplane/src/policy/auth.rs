@@ -5,6 +5,7 @@ mod authentication;
 mod basic;
 mod body;
 mod certificate;
+mod client;
 mod coming;
 mod credential;
 mod denial;
@@ -16,13 +17,15 @@ mod introspection;
 mod jwt;
 mod keyed;
 mod memory;
+mod oidc;
 mod outside;
+mod preview;
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use ravelin_snapshot::{
     PolicyKey,
     auth::{self, Effect, Mode},
@@ -49,6 +52,7 @@ use external::{External, Missing, Outcome, Word};
 pub use forward::Forwarded;
 pub(crate) use forward::looks_like;
 pub use outside::Outside;
+pub use preview::Preview;
 
 /// An AuthPolicy, ready to decide. Shared by all workers.
 pub struct AuthPolicy {
@@ -90,6 +94,8 @@ pub struct Admitted {
     word: Option<Arc<Word>>,
     /// A policy that only watches would have refused.
     denial: Option<Box<Denial>>,
+    /// Cookies for the client.
+    pub(crate) told: Option<Arc<[HeaderValue]>>,
 }
 
 impl Welcome {
@@ -102,7 +108,7 @@ impl Welcome {
 impl Admitted {
     /// Of a route that nobody protects: the caller is not known.
     pub fn by_no_policy() -> Self {
-        Self { caller: Known::default(), strip: false, word: None, denial: None }
+        Self { caller: Known::default(), strip: false, word: None, denial: None, told: None }
     }
 
     /// Sets what another service tells the client.
@@ -129,13 +135,16 @@ struct Asked<'a> {
 }
 
 /// Who has not waited knows nothing by it.
-static NOTHING: Evidence = Evidence { keys: false, password: None, token: None, signature: None, check: None };
+static NOTHING: Evidence =
+    Evidence { keys: false, password: None, token: None, signature: None, login: None, check: None };
 
 /// What comes of judging beside the judgement.
 #[derive(Default)]
 struct Found {
     caller: Known,
     word: Option<Arc<Word>>,
+    /// Cookies for the client, whatever is decided.
+    told: Vec<HeaderValue>,
     /// Somebody who was asked has not answered, and the policy lets pass all the same.
     unanswered: bool,
 }
@@ -150,22 +159,14 @@ struct Denied {
 
 enum Why {
     Judged,
+    /// The policy answers itself, and refuses nothing.
+    Served,
     /// An expression has no value.
     NoValue,
     /// Nobody can tell whether a credential is good; because somebody is not asked here.
     NoKeys {
         unasked: Option<String>,
     },
-}
-
-/// What a policy would decide.
-#[derive(Debug)]
-pub struct Preview {
-    /// Known even if a rule then refuses it.
-    pub caller: Known,
-    pub refused: Option<Reject>,
-    /// It would depend on what is not known here.
-    pub unasked: Option<String>,
 }
 
 impl AuthPolicy {
@@ -192,6 +193,7 @@ impl AuthPolicy {
             exclude: said.exclude.iter().map(Exclusion::compile).collect::<Result<_, _>>()?,
             network: said.network.clone(),
             authentication: Authentication::compile(
+                key,
                 said,
                 before.and_then(|before| before.authentication.as_ref()),
                 outside,
@@ -268,24 +270,33 @@ impl AuthPolicy {
     }
 
     fn settle(&self, found: Found, judged: Result<(), Denied>) -> Result<Admitted, Reject> {
-        let Found { caller, word, unanswered } = found;
-        if unanswered || judged.as_ref().is_err_and(|denied| !matches!(denied.why, Why::Judged)) {
+        let Found { caller, word, told, unanswered } = found;
+        if unanswered || judged.as_ref().is_err_and(|denied| !matches!(denied.why, Why::Judged | Why::Served)) {
             self.decisions.error.add(1);
         }
         let keep = self.authentication.as_ref().is_none_or(|authentication| authentication.keep);
+        let cookies = || if told.is_empty() { None } else { Some(told.clone().into()) };
         match (judged, self.mode) {
             (Ok(()), mode) => {
                 self.decisions.allow.add(1);
-                Ok(Admitted { caller, strip: !keep && mode == Mode::Enforce, word, denial: None })
+                Ok(Admitted { strip: !keep && mode == Mode::Enforce, word, denial: None, told: cookies(), caller })
             }
-            (Err(Denied { reject, .. }), Mode::Enforce) => {
+            (Err(Denied { reject, why: Why::Served, .. }), Mode::Enforce) => {
+                self.decisions.allow.add(1);
+                Err(reject)
+            }
+            (Err(Denied { mut reject, .. }), Mode::Enforce) => {
                 self.decisions.deny.add(1);
+                if !told.is_empty() {
+                    let detail = reject.detail.get_or_insert_default();
+                    detail.headers.extend(oidc::told(&told));
+                }
                 Err(self.denial(&reject, &caller).told(reject))
             }
             (Err(Denied { reject, .. }), Mode::Shadow) => {
                 self.decisions.shadow_deny.add(1);
                 let denial = Some(Box::new(self.denial(&reject, &caller)));
-                Ok(Admitted { caller, strip: false, word: None, denial })
+                Ok(Admitted { strip: false, word: None, denial, told: cookies(), caller })
             }
         }
     }
@@ -295,39 +306,23 @@ impl AuthPolicy {
         Denial { policy: self.key.clone(), mode: self.mode, reason: reject.reason, rule, caller: caller.id.clone() }
     }
 
-    /// For `explain`: counted nowhere.
-    pub fn preview(&self, request: &RequestView<'_>, route: &RuleName, now: SystemTime) -> Preview {
-        let mut found = Found::default();
-        let welcome = Welcome { outside: self.is_outside(request) };
-        let mut evidence = Evidence::default();
-        let mut judged = self.decide(&welcome, &Asked { request, route, now, evidence: &evidence }, &mut found);
-        if let Err(Denied { coming: Some(coming), .. }) = &judged
-            && let Coming::Password(question) = &**coming
-        {
-            evidence.password = Some(question.verify());
-            judged = self.decide(&welcome, &Asked { request, route, now, evidence: &evidence }, &mut found);
-        }
-        let caller = found.caller;
-        match judged {
-            Ok(()) => Preview { caller, refused: None, unasked: None },
-            Err(Denied { why: Why::NoKeys { unasked: Some(whom) }, .. }) => {
-                Preview { caller, refused: None, unasked: Some(whom) }
-            }
-            Err(Denied { reject, .. }) => Preview { caller, refused: Some(reject), unasked: None },
-        }
-    }
-
     /// In `found` is the one whose credential is good, whatever the rules then say.
     fn decide(&self, welcome: &Welcome, asked: &Asked<'_>, found: &mut Found) -> Result<(), Denied> {
         let Asked { request, route, now, evidence } = *asked;
         if welcome.outside {
             return Err(forbidden("network"));
         }
+        if let Some(oidc) = self.authentication.as_ref().and_then(|authentication| authentication.oidc.as_ref())
+            && self.mode == Mode::Enforce
+            && oidc.owns(request.path)
+        {
+            return Err(oidc.serve(request, now, evidence.login.as_ref()));
+        }
         if self.exclude.iter().any(|exclusion| exclusion.holds(request)) {
             return Ok(());
         }
         if let Some(authentication) = &self.authentication {
-            match authentication.judge(request, now, evidence)? {
+            match authentication.judge(request, now, evidence, &mut found.told)? {
                 Some(caller) => found.caller = caller,
                 None => found.unanswered = true,
             }

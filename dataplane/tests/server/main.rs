@@ -23,6 +23,7 @@ mod http2;
 mod introspection;
 mod limit;
 mod mirror;
+mod oidc;
 mod plain;
 mod policy;
 mod proxy;

@@ -97,7 +97,7 @@ pub(in crate::compile) fn path(said: &ravelin_crds::PathMatch, field: Field<'_>,
 }
 
 /// `value` in normal form; `None` and a note if it has none.
-pub(super) fn normal(value: &str, field: Field<'_>, notes: &mut Notes) -> Option<String> {
+pub(in crate::compile) fn normal(value: &str, field: Field<'_>, notes: &mut Notes) -> Option<String> {
     let remedy = "Write an absolute path without query and fragment, such as /orders.";
     if value.len() > 1024 || value.contains(['?', '#']) {
         notes.invalid(field, format!("{} is no path", text::shown(value)), remedy);

@@ -177,6 +177,13 @@ impl Work<'_> {
             Family::Limits => &self.index.limits,
         };
         attach::judge(family, all, own, at, rules.as_ref(), notes);
+        if let (Family::Auth, Target::Route(route)) = (family, &at.target)
+            && let Some(object) = self.model.routes.get(route)
+            && let Some(part) = self.snapshot.auth.get(own)
+            && let Some(log_in) = part.authentication.as_ref().and_then(|said| said.oidc.as_ref())
+        {
+            auth::reach(log_in, &object.spec, at.section.as_deref(), notes);
+        }
     }
 
     fn policy(&self, family: Family, key: &ObjectKey) -> Option<&Policy> {

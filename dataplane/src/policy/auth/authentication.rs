@@ -3,8 +3,8 @@
 
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
-use http::HeaderMap;
-use ravelin_snapshot::auth;
+use http::{HeaderMap, HeaderValue};
+use ravelin_snapshot::{PolicyKey, auth};
 
 use super::{
     Coming, Denied, Evidence, Outside, Why,
@@ -17,6 +17,7 @@ use super::{
     hmac::{self, Hmac},
     introspection::{self, Introspection},
     jwt::{self, Jwt},
+    oidc::{self, Oidc},
     unanswered,
 };
 use crate::{
@@ -36,6 +37,7 @@ pub(super) struct Authentication {
     certificates: Option<Arc<Certificates>>,
     hmac: Option<Arc<Hmac>>,
     introspection: Option<Arc<Introspection>>,
+    pub(super) oidc: Option<Arc<Oidc>>,
 }
 
 /// Why nobody is known.
@@ -48,6 +50,10 @@ enum Unknown {
     Certificate(certificate::Refused),
     Token,
     Signature(hmac::Outcome),
+    /// The cookie of a log-in is no good.
+    Session,
+    /// Nobody can tell whether it is, here.
+    Unasked,
     /// The issuer does not answer; the policy says whether that lets pass.
     Unanswered,
     /// Too many ask to be known.
@@ -59,6 +65,7 @@ enum Unknown {
 impl Authentication {
     /// What is equal to `before`'s goes on with what it knows. `None`: the policy asks nobody who he is.
     pub(super) fn compile(
+        key: &PolicyKey,
         policy: &Arc<auth::AuthPolicy>,
         before: Option<&Self>,
         outside: &Outside,
@@ -75,9 +82,6 @@ impl Authentication {
             introspection,
             oidc,
         } = said;
-        if oidc.is_some() {
-            return Err("log-in is not implemented yet".to_owned());
-        }
         let mut places = Places::default();
         if let Some(method) = jwt {
             for (bit, provider) in method.providers.iter().enumerate() {
@@ -99,6 +103,7 @@ impl Authentication {
         let shown = before.and_then(|before| before.certificates.as_ref());
         let signed = before.and_then(|before| before.hmac.as_ref());
         let asked = before.and_then(|before| before.introspection.as_ref());
+        let logged = before.and_then(|before| before.oidc.as_ref());
         let runtime = outside.runtime.as_ref();
         let users = before.and_then(|before| before.basic.as_ref());
         let passwords = outside.passwords.as_ref();
@@ -116,24 +121,35 @@ impl Authentication {
                 .as_ref()
                 .map(|said| Introspection::compile(said, asked, runtime))
                 .transpose()?,
+            oidc: oidc.as_ref().map(|said| Oidc::compile(key, said, logged, outside)).transpose()?,
         }))
     }
 
-    /// `None`: nobody can tell, and the policy lets pass all the same, as somebody anonymous.
+    /// `None`: nobody can tell, and the policy lets pass all the same, as somebody anonymous. `told`: cookies for the client.
     pub(super) fn judge(
         &self,
         request: &RequestView<'_>,
         now: SystemTime,
         evidence: &Evidence,
+        told: &mut Vec<HeaderValue>,
     ) -> Result<Option<Known>, Denied> {
-        let known = match self.known(request, now, evidence) {
+        let known = match self.known(request, now, evidence, told) {
             Err(Unknown::Unanswered) if self.introspection.as_ref().is_some_and(|one| one.fails_open()) => {
                 return Ok(None);
             }
             known => known,
         };
         known.map(Some).map_err(|unknown| {
-            let denied = self.denied(&unknown);
+            if let (Some(oidc), Unknown::Nothing | Unknown::Session) = (&self.oidc, &unknown)
+                && oidc::is_page(request)
+            {
+                return oidc.send(request, now, evidence.login.as_ref());
+            }
+            let mut denied = self.denied(&unknown);
+            if let (Some(oidc), Unknown::Session) = (&self.oidc, &unknown) {
+                let detail = denied.reject.detail.get_or_insert_default();
+                detail.headers.extend(oidc::told(&oidc.expire(request)));
+            }
             let coming = match unknown {
                 Unknown::Jwt(failed) => failed.coming.filter(|_| !evidence.keys).map(Coming::Keys),
                 Unknown::Pending(coming) => Some(coming),
@@ -144,7 +160,13 @@ impl Authentication {
     }
 
     /// All that is presented has to be good; the method that says most says who it is.
-    fn known(&self, request: &RequestView<'_>, now: SystemTime, evidence: &Evidence) -> Result<Known, Unknown> {
+    fn known(
+        &self,
+        request: &RequestView<'_>,
+        now: SystemTime,
+        evidence: &Evidence,
+        told: &mut Vec<HeaderValue>,
+    ) -> Result<Known, Unknown> {
         let presented = self.places.find(request).map_err(|Several| Unknown::Several)?;
         let mut known: Option<Known> = None;
         for one in presented.iter().map_while(Option::as_ref) {
@@ -164,6 +186,15 @@ impl Authentication {
                 (Ok(_) | Err(certificate::Refused::Misdirected), Some(before)) => before,
                 (Err(refused), _) => return Err(Unknown::Certificate(refused)),
             });
+        }
+        if let Some(held) = self.oidc.as_ref().and_then(|oidc| oidc.judge(request, now, evidence.login.as_ref())) {
+            let held = held.map_err(|refused| match refused {
+                oidc::Refused::Bad => Unknown::Session,
+                oidc::Refused::Unasked => Unknown::Unasked,
+                oidc::Refused::Asks(question) => Unknown::Pending(Coming::LogIn(question)),
+            })?;
+            *told = held.cookies;
+            known = Some(known.filter(|known| rank(known.method) <= rank(oidc::METHOD)).unwrap_or(held.caller.into()));
         }
         match known {
             Some(known) => Ok(known),
@@ -229,7 +260,8 @@ impl Authentication {
             Unknown::Pending(Coming::Signature(_)) => {
                 return unanswered(Some("the body and the nonce are not looked at here".to_owned()));
             }
-            Unknown::Unanswered => return unanswered(None),
+            Unknown::Unanswered | Unknown::Pending(Coming::LogIn(_)) => return unanswered(None),
+            Unknown::Unasked => return unanswered(Some("who has logged in is not known here".to_owned())),
             Unknown::Pending(Coming::Token(_)) => {
                 let whom = self.introspection.as_ref().map(|one| one.endpoint());
                 return unanswered(whom.map(|whom| format!("{whom} is not asked here")));
@@ -274,6 +306,7 @@ impl Authentication {
             };
             headers.push(("www-authenticate", format!("ClientCertificate{why}")));
         }
+        headers.extend(self.oidc.as_ref().map(|_| ("www-authenticate", oidc::CHALLENGE.to_owned())));
         let detail = Detail { headers, ..Detail::default() };
         denied(Reason::Unauthenticated, detail, Why::Judged)
     }
@@ -286,6 +319,9 @@ impl Authentication {
         self.places.strip(headers);
         if self.hmac.is_some() {
             Hmac::strip(headers);
+        }
+        if let Some(oidc) = &self.oidc {
+            oidc.strip(headers);
         }
     }
 
@@ -313,7 +349,8 @@ fn foremost(before: Option<Known>, caller: Known) -> Known {
 
 /// The methods in the order of what they say of a caller, most first.
 fn rank(method: &str) -> usize {
-    const METHODS: [&str; 5] = [jwt::METHOD, introspection::METHOD, basic::METHOD, hmac::METHOD, api_key::METHOD];
+    const METHODS: [&str; 6] =
+        [jwt::METHOD, introspection::METHOD, oidc::METHOD, basic::METHOD, hmac::METHOD, api_key::METHOD];
     METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len())
 }
 
@@ -326,6 +363,8 @@ fn challenge(unknown: &Unknown) -> String {
         | Unknown::Password
         | Unknown::Certificate(_)
         | Unknown::Signature(_)
+        | Unknown::Session
+        | Unknown::Unasked
         | Unknown::Unanswered
         | Unknown::Busy
         | Unknown::Pending(_) => REALM.to_owned(),

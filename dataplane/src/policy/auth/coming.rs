@@ -5,7 +5,7 @@ use std::pin::Pin;
 use super::{
     basic::verifier::{self, Verdict},
     external::{self, Aide, Check},
-    hmac, introspection, jwt,
+    hmac, introspection, jwt, oidc,
 };
 
 /// Something that could make the difference.
@@ -18,6 +18,8 @@ pub enum Coming {
     Token(Box<introspection::Question>),
     /// Of a signed request, the body is to be read or a nonce to be looked for.
     Signature(Box<hmac::Question>),
+    /// The issuer of a log-in is to be asked.
+    LogIn(Box<oidc::Question>),
     /// Another service is to be asked about the request.
     Check(Box<Check>),
 }
@@ -30,6 +32,7 @@ pub(super) struct Evidence {
     pub(super) password: Option<Verdict>,
     pub(super) token: Option<introspection::Outcome>,
     pub(super) signature: Option<hmac::Outcome>,
+    pub(super) login: Option<oidc::Outcome>,
     pub(super) check: Option<external::Outcome>,
 }
 
@@ -49,6 +52,7 @@ impl Coming {
                 Self::Password(question) => evidence.password = Some(question.answer().await),
                 Self::Token(question) => evidence.token = Some(question.answer().await),
                 Self::Signature(question) => evidence.signature = Some(question.answer(aide.body).await),
+                Self::LogIn(question) => evidence.login = Some(question.answer(aide).await),
                 Self::Check(check) => evidence.check = Some(check.answer(aide).await),
             }
         })

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 use ravelin_snapshot::{
     auth::{CredentialSource, IntrospectionMethod},
@@ -22,6 +21,7 @@ use tokio::{
 };
 
 use super::{
+    client::{self, encoded},
     keyed::{Hash, Scratch},
     memory::{self, Memory},
 };
@@ -108,16 +108,14 @@ impl Introspection {
         }
         let secret = said.client_secret.expose();
         let authorization = match &said.client_id {
-            // Both are encoded as in a form before they are joined (RFC 6749, 2.3.1).
-            Some(id) => {
-                let joined = format!("{}:{}", encoded(id.as_bytes()), encoded(secret.as_bytes()));
-                format!("Basic {}", BASE64_STANDARD.encode(joined))
+            Some(id) => client::basic(id, secret),
+            None => {
+                let bearer = HeaderValue::try_from(format!("Bearer {secret}"));
+                let mut bearer = bearer.map_err(|_| "the client secret cannot stand in a header")?;
+                bearer.set_sensitive(true);
+                bearer
             }
-            None => format!("Bearer {secret}"),
         };
-        let mut authorization =
-            HeaderValue::try_from(authorization).map_err(|_| "the client secret cannot stand in a header")?;
-        authorization.set_sensitive(true);
         Ok(Arc::new(Self {
             url: HttpUrl::parse(&said.endpoint).map_err(|error| format!("introspection: {error}"))?,
             owner: memory::new_owner(),
@@ -197,7 +195,7 @@ impl Introspection {
             false => None,
         };
         let body = format!("token={}&token_type_hint=access_token", encoded(token));
-        let form = Form { body: body.into(), authorization: self.authorization.clone() };
+        let form = Form { body: body.into(), authorization: Some(self.authorization.clone()) };
         let bounds = Bounds { time: Duration::from_millis(self.said.timeout_ms), bytes: MAX_ANSWER };
         let answered = match trust.transpose() {
             Ok(trust) => fetch::post(&self.url, trust, bounds, form).await,
@@ -283,18 +281,6 @@ fn caller(claims: Map<String, Value>) -> Option<Caller> {
     let scopes = text("scope")?.unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
     let issuer = text("iss")?.unwrap_or_default().to_owned();
     Some(Caller { id, method: METHOD, issuer, scopes, claims: Value::Object(claims), ..Caller::default() })
-}
-
-/// As in a form.
-fn encoded(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for byte in bytes {
-        match byte {
-            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) => text.push(char::from(*byte)),
-            byte => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! or `jwk` is ever looked at.
 
 mod claims;
+mod issued;
 mod keys;
 mod remote;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use ravelin_snapshot::jwt::{ClaimNames, JwtAlgorithm, JwtMethod, JwtProvider, Ke
 
 use super::memory::{self, Entry};
 use crate::request::Caller;
+pub(super) use issued::{Good, Issued, caller_of};
 use keys::Keys;
 pub(super) use remote::Coming;
 pub(super) use remote::Issuers;
@@ -91,7 +93,7 @@ pub(super) enum Refused {
 
 impl Refused {
     /// Whether the token may be good for all that.
-    fn is_doubt(self) -> bool {
+    pub(super) fn is_doubt(self) -> bool {
         matches!(self, Self::NoKeys | Self::Unasked(_))
     }
 }
@@ -199,8 +201,15 @@ impl Provider {
         })
     }
 
-    /// Of a token of this issuer. Its claims are believed after its signature alone.
+    /// Of a token of this issuer.
     fn judge(&self, token: &Token<'_>, index: usize, now: f64) -> Result<Judged, Refused> {
+        let (keys, until) = self.verify(token, index, now)?;
+        let caller = claims::caller(token, &self.claims)?;
+        Ok(Judged { caller, keys, until })
+    }
+
+    /// With which keys, and until when it is good. Its claims are believed after its signature alone.
+    fn verify(&self, token: &Token<'_>, index: usize, now: f64) -> Result<(u64, f64), Refused> {
         if !self.algorithms.contains(&token.signed.algorithm) {
             return Err(Refused::Algorithm);
         }
@@ -212,8 +221,7 @@ impl Provider {
         keys.verify(&token.signed).inspect_err(|_| self.keys.ask())?;
         let until = claims::lifetime(token, self.skew, now)?;
         claims::audience(token, &self.audiences)?;
-        let caller = claims::caller(token, &self.claims)?;
-        Ok(Judged { caller, keys: keys.id, until })
+        Ok((keys.id, until))
     }
 }
 

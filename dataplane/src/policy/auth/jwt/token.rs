@@ -11,6 +11,8 @@ use super::Refused;
 pub(super) struct Signed<'t> {
     pub(super) algorithm: JwtAlgorithm,
     pub(super) kid: Option<String>,
+    /// `typ`, as it is written.
+    pub(super) kind: Option<String>,
     /// What the signature is over.
     pub(super) message: &'t [u8],
     pub(super) signature: Vec<u8>,
@@ -42,11 +44,12 @@ impl<'t> Signed<'t> {
             Some(Value::String(kid)) if kid.len() <= MAX_KID => Some(kid.clone()),
             Some(_) => return Err(Refused::Malformed),
         };
+        let kind = header.get("typ").and_then(Value::as_str).map(str::to_owned);
         let (payload, signature) = (decode(&token[first + 1..second])?, decode(&token[second + 1..])?);
         if signature.is_empty() {
             return Err(Refused::Malformed);
         }
-        Ok(Self { algorithm, kid, message: &token[..second], signature, payload })
+        Ok(Self { algorithm, kid, kind, message: &token[..second], signature, payload })
     }
 }
 

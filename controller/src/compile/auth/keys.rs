@@ -83,7 +83,6 @@ pub(in crate::compile) fn is_one(secret: &Object<Secret>) -> bool {
 /// The key that a Secret holds. One that is not wholly understood opens nothing.
 pub(in crate::compile) fn read(object: &Object<Secret>, notes: &mut Notes) -> Option<Key> {
     let data = Field::Root("data");
-    let before = notes.breaks();
     let Secret { type_, data: values, binary } = &object.spec;
     let (what, own): (_, &[&str]) =
         if type_ == HMAC_KEY { ("a signing key", &["key", "keyid"]) } else { ("an API key", &["sha256"]) };
@@ -111,6 +110,8 @@ pub(in crate::compile) fn read(object: &Object<Secret>, notes: &mut Notes) -> Op
     if matches!(expires, Some(Err(_))) {
         notes.invalid(data.member("expires"), "it is no time of RFC 3339", "Write it as 2027-01-31T00:00:00Z.");
     }
+    let sound = notes.breaks() == 0;
+    // Whoever misspells it has meant something: it is none, and no other Secret's either.
     let disabled = value("disabled").unwrap_or("false");
     if !["true", "false"].contains(&disabled) {
         notes.invalid(data.member("disabled"), "it is neither true nor false", "Write true or false.");
@@ -123,7 +124,7 @@ pub(in crate::compile) fn read(object: &Object<Secret>, notes: &mut Notes) -> Op
         plan: value("plan").unwrap_or_default().to_owned(),
         expires: expires.and_then(Result::ok).map(|time| time.timestamp()),
     };
-    (notes.breaks() == before).then_some(Key { proof, holder, disabled: disabled == "true" })
+    sound.then_some(Key { proof, holder, disabled: disabled != "false" })
 }
 
 fn digest(said: &str, data: Field<'_>, notes: &mut Notes) -> Proof {

@@ -213,7 +213,8 @@ impl<'t> Attempt<'t> {
             // Of what the store has promised, or of this replica's share.
             admitted = self.turns().await.map_err(Denied::Limit);
         }
-        let kept = shadows.into_iter().flat_map(Self::keep).collect();
+        let mut kept = Vec::new();
+        shadows.into_iter().for_each(|shadow| shadow.keep(&mut kept));
         admitted.map(|()| kept)
     }
 
@@ -323,13 +324,14 @@ impl<'t> Attempt<'t> {
         Ok(())
     }
 
-    /// It stays taken; seats until they are dropped.
-    pub(super) fn keep(mut self) -> Vec<Hold> {
-        let seats = mem::take(&mut self.held).into_iter().filter_map(|held| match held.taken.turn {
-            Turn::Seated(seat) => Some(seat),
-            Turn::Now | Turn::After(_) | Turn::Queued(_) | Turn::InLine(_) | Turn::Asks(_) => None,
-        });
-        seats.collect()
+    /// It stays taken; seats until they are dropped. Nearly nobody has one, who then pays for no list of them.
+    pub(super) fn keep(mut self, seats: &mut Vec<Hold>) {
+        for held in mem::take(&mut self.held) {
+            match held.taken.turn {
+                Turn::Seated(seat) => seats.push(seat),
+                Turn::Now | Turn::After(_) | Turn::Queued(_) | Turn::InLine(_) | Turn::Asks(_) => {}
+            }
+        }
     }
 }
 

@@ -63,12 +63,14 @@ impl<'t> Permit<'t> {
     pub(super) fn new(attempt: Attempt<'t>, shadows: Vec<Attempt<'t>>) -> Self {
         let mut permit = Self::default();
         permit.tell_of(&attempt);
-        let (asking, others): (Vec<_>, Vec<_>) = shadows.into_iter().partition(Attempt::asks);
-        permit.seats.extend(others.into_iter().flat_map(Attempt::keep));
+        let mut asking = Vec::new();
+        for shadow in shadows {
+            if shadow.asks() { asking.push(shadow) } else { shadow.keep(&mut permit.seats) }
+        }
         if attempt.waits() || !asking.is_empty() {
             permit.waiting = Some(Box::new(Waiting { attempt, shadows: asking }));
         } else {
-            permit.seats.extend(attempt.keep());
+            attempt.keep(&mut permit.seats);
         }
         permit
     }
@@ -100,7 +102,7 @@ impl<'t> Permit<'t> {
                 Denied::Unavailable(limit) => unavailable(limit),
             })?;
             self.tell_of(&attempt);
-            self.seats.extend(attempt.keep());
+            attempt.keep(&mut self.seats);
             self.seats.extend(kept);
         }
         Ok(self)
